@@ -1,0 +1,278 @@
+"""What the daemon asks of a device: small Protocols, and the three errors of the device rim.
+
+Adapters implement these; nothing here does I/O. A device is entered (`async with`), which connects and
+checks it, and is then read through `events()`. Every further power is a Protocol of its own, found with
+`isinstance`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gated.domain import BarrierPosition, DeviceEvent, OpeningOutcome
+
+
+class DeviceError(Exception):
+    """Anything that goes wrong at a device; adapters raise only the three below."""
+
+
+class DeviceUnavailable(DeviceError):
+    """The device does not answer, or not sensibly; it is tried again with back-off."""
+
+
+class DeviceRefused(DeviceError):
+    """The device says no (credentials, permission); an alert is raised and it is not hammered."""
+
+
+class ConfigError(DeviceError):
+    """The configuration cannot work with this device; the daemon does not start with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """One opening, sent once. `id`: the opening's id. `milliseconds`: 500 to 1500. `output`: which relay or
+    door of the device, as its adapter names it. `answers`: key of the event that the opening answers, for
+    devices that are opened by the reply to their own push."""
+
+    id: str
+    milliseconds: int
+    output: str | None = None
+    answers: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the device said to a pulse, and its words.
+
+    ACCEPTED, CONFIRMED, REJECTED, UNREACHABLE or UNCERTAIN; returned rather than raised, for each is recorded.
+    """
+
+    outcome: OpeningOutcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """What a device says of itself; empty strings where it does not. `clock_drift`: device clock minus ours,
+    None where it cannot be asked."""
+
+    vendor: str = ""
+    model: str = ""
+    firmware: str = ""
+    serial: str = ""
+    clock_drift: timedelta | None = None
+
+
+@runtime_checkable
+class Device(Protocol):
+    """A configured device. Entering connects and checks it, raising one of the three device errors.
+
+    `events()` yields until the connection is lost, then raises `DeviceUnavailable` (or `DeviceRefused`);
+    the caller leaves the context and enters a new one after a back-off. `info` is valid once entered.
+    """
+
+    id: str
+
+    @property
+    def info(self) -> DeviceInfo: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def events(self) -> AsyncIterator[DeviceEvent]: ...
+
+
+@runtime_checkable
+class Barrier(Protocol):
+    """Can pulse a barrier open. Sends at most once per call; never closes."""
+
+    async def open(self, pulse: Pulse) -> Opened: ...
+
+
+@runtime_checkable
+class Position(Protocol):
+    """Can be asked where its barrier is: UNKNOWN rather than stale."""
+
+    async def position(self, output: str | None = None) -> BarrierPosition: ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Can take a picture now; JPEG bytes."""
+
+    async def snapshot(self) -> bytes: ...
+
+
+# --- devices that push over HTTP --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One HTTP request of a device, already authenticated and bounded. `path`: what follows
+    `/ingest/{device}`, without a leading slash. Header names are lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PushReply:
+    """What the device gets back. `sent` is called once, when the reply was handed to the socket (True) or the
+    peer had gone (False)."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sent: Callable[[bool], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of an event: it is durable when this is returned. `opening`: resolves with the outcome of
+    the opening that the event caused; `barrier`: the device that is being pulsed for it."""
+
+    passage_id: str | None = None
+    granted: bool = False
+    opening: Awaitable[Opened] | None = None
+    barrier: str | None = None
+
+
+Handle = Callable[[DeviceEvent], Awaitable[Handled]]
+"""Gives an event to the daemon; returns once it is recorded. Raises `NotRecorded` if it cannot be."""
+
+
+class NotRecorded(Exception):
+    """The event could not be made durable now (disk full, database locked); the device should send it
+    again."""
+
+
+@runtime_checkable
+class Receiver(Protocol):
+    """A device that pushes over HTTP. Must answer only after `handle` returned. A body that cannot be parsed
+    is answered with 400 by raising `BadPush`."""
+
+    async def receive(self, push: Push, handle: Handle) -> PushReply: ...
+
+
+class BadPush(Exception):
+    """The body of a push is not what this device sends; the message says why, without secrets."""
+
+
+class UnparsedLog(Protocol):
+    """Logs what could not be parsed, once per kind, in a form that pastes into a test."""
+
+    def __call__(self, device: str, kind: str, sample: bytes | str, why: str) -> None: ...
+
+
+# --- how the app builds a device --------------------------------------------------------------------------
+
+
+class Secret(BaseModel):
+    """Where a secret is: `{env: NAME}` or `{file: PATH}`. A literal value is refused, for a configuration
+    file is copied, mailed and committed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_literal(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise ValueError("a secret is not written here: use {env: NAME} or {file: PATH}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give exactly one of env and file")
+        return self
+
+    def value(self) -> str:
+        """The secret itself, read now. Raises ConfigError, naming the place and never the value."""
+        if self.env is not None:
+            found = os.environ.get(self.env)
+            if not found:
+                raise ConfigError(f"the environment variable {self.env} is not set")
+            return found
+        assert self.file is not None  # noqa: S101 - _one_source
+        try:
+            found = self.file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"cannot read the secret file {self.file}: {error.strerror}") from error
+        if not found:
+            raise ConfigError(f"the secret file {self.file} is empty")
+        return found
+
+
+class DeviceConfig(BaseModel):
+    """What every device's section has; an adapter's `Config` extends it. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    type: str
+    name: str = ""
+
+
+class PushConfig(DeviceConfig):
+    """A device that pushes to `/ingest/{id}`; `token` is what it must present."""
+
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceContext:
+    """What an adapter gets beside its own config: its id, a clock, and where to log what it cannot parse."""
+
+    id: str
+    now: Callable[[], datetime]
+    unparsed: UnparsedLog
+
+
+class AdapterModule(Protocol):
+    """What `adapters.<type>` must have: `Config`, a pydantic model with `type: Literal["<type>"]`, and
+    `create`, which does no I/O."""
+
+    Config: type[Any]
+
+    def create(self, config: Any, context: DeviceContext) -> Device: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AllowEntry:
+    """One credential for a device's own list."""
+
+    value: str
+    valid_from: datetime
+    valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a list sync did."""
+
+    added: int
+    removed: int
+    failed: int
+
+
+@runtime_checkable
+class AllowList(Protocol):
+    """Holds a list of credentials that it lets in alone while gated is down."""
+
+    async def sync(self, entries: Sequence[AllowEntry]) -> SyncReport: ...
