@@ -1,0 +1,362 @@
+"""The contract that every adapter keeps, run against a loopback device that speaks its wire.
+
+An adapter's test file makes a `Bench` (its double, and adapters pointed at it) and subclasses `Contract`:
+
+    class TestAcmeContract(Contract):
+        @pytest.fixture
+        async def bench(self) -> AsyncIterator[Bench]:
+            async with AcmeBench() as bench:
+                yield bench
+
+Nothing here knows a vendor. `Session` does what the daemon's supervisor does with a device, no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from adapters.simulator.faults import Faults
+from gated.domain import DeviceEvent, Heartbeat, OpeningOutcome
+from gated.ports import (
+    Barrier,
+    ConfigError,
+    Device,
+    DeviceContext,
+    DeviceError,
+    DeviceInfo,
+    DeviceRefused,
+    DeviceUnavailable,
+    Handled,
+    Opened,
+    Pulse,
+)
+
+CLOCK = datetime(2026, 11, 21, 8, 0, 0, 123000, tzinfo=UTC)
+"""What the context's clock always says: an event's `received_at` must be exactly this."""
+
+
+class Unparsed:
+    """An `UnparsedLog` that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, bytes | str, str]] = []
+
+    def __call__(self, device: str, kind: str, sample: bytes | str, why: str) -> None:
+        self.calls.append((device, kind, sample, why))
+
+
+def context(device: str, unparsed: Unparsed | None = None) -> DeviceContext:
+    """A context with the suite's clock."""
+    return DeviceContext(id=device, now=lambda: CLOCK, unparsed=unparsed or Unparsed())
+
+
+class Bench(ABC):
+    """One adapter's double, and adapters pointed at it. Started and stopped by `async with`."""
+
+    faults: Faults
+    output: str | None = "0"
+    refusal: type[DeviceError] = DeviceRefused
+    """What "no" looks like: `DeviceRefused`; `ConfigError` where the wire knows no credentials."""
+    barrier = True
+    """Whether the adapter can open."""
+    open_within_s = 3.0
+    """Within this time `open` answers, whatever the device does."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    def device(self) -> Device:
+        """A new adapter for the running double, with timeouts short enough for a test."""
+
+    @abstractmethod
+    def unwelcome(self) -> Device:
+        """A new adapter that the double will refuse (wrong password, wrong serial number, ...)."""
+
+    @abstractmethod
+    def nobody(self) -> Device:
+        """A new adapter pointed at where nobody is."""
+
+    def attach(self, session: Session) -> None:  # noqa: B027 - most devices need none
+        """For devices that push: route their pushes to `session.device` and `session.handle`."""
+
+    @abstractmethod
+    async def emit(self) -> None:
+        """The double reports one thing that becomes at least one event (subject to `faults`)."""
+
+    @abstractmethod
+    async def vanish(self) -> None:
+        """The device is gone: off, unplugged."""
+
+    @abstractmethod
+    async def revive(self) -> None:
+        """It is back, healthy."""
+
+    @abstractmethod
+    def pulses(self) -> list[int]:
+        """Milliseconds of every pulse that reached the relay, in order."""
+
+
+class Session:
+    """A device under supervision, as the daemon does it: enter, read events, hand each over, leave."""
+
+    def __init__(self, bench: Bench, device: Device) -> None:
+        self.bench, self.device = bench, device
+        self.events: list[DeviceEvent] = []
+        self.on_event: Callable[[DeviceEvent], Handled] = lambda _event: Handled()
+        self._news = asyncio.Event()
+        self._entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    async def handle(self, event: DeviceEvent) -> Handled:
+        self.events.append(event)
+        self._news.set()
+        return self.on_event(event)
+
+    async def _run(self) -> None:
+        try:
+            async with self.device:
+                self._entered.set_result(None)
+                async for event in self.device.events():
+                    await self.handle(event)
+        except BaseException as error:
+            if not self._entered.done():
+                self._entered.set_exception(error)
+                return
+            raise
+
+    async def __aenter__(self) -> Self:
+        self.bench.attach(self)
+        self._task = asyncio.create_task(self._run())
+        try:
+            await asyncio.wait_for(asyncio.shield(self._entered), 10)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, DeviceError):
+            await self._task
+
+    async def ended(self, within: float = 10) -> None:
+        """Waits until `events()` ends, and raises what it raised."""
+        assert self._task is not None
+        await asyncio.wait_for(asyncio.shield(self._task), within)
+        raise AssertionError("events() ended without an error")
+
+    async def reports(self, count: int = 1, within: float = 5) -> list[DeviceEvent]:
+        """The events so far that say something (no heartbeats, no replayed state), once there are `count`."""
+        deadline = time.monotonic() + within
+        while len(found := self.said()) < count:
+            self._news.clear()
+            left = deadline - time.monotonic()
+            assert left > 0, f"{count} events expected, {self.events} came"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), left)
+        return found
+
+    def said(self) -> list[DeviceEvent]:
+        return [
+            event
+            for event in self.events
+            if not isinstance(event, Heartbeat) and not getattr(event, "initial", False)
+        ]
+
+
+def pulse(bench: Bench, milliseconds: int = 700) -> Pulse:
+    """An opening that answers no particular event."""
+    return Pulse(id="01OPENING", milliseconds=milliseconds, output=bench.output)
+
+
+async def timed(bench: Bench, device: Device, order: Pulse) -> Opened:
+    """Opens, and fails if that takes longer than the adapter promises."""
+    assert isinstance(device, Barrier)
+    return await asyncio.wait_for(device.open(order), bench.open_within_s)
+
+
+class Contract:
+    """Every adapter's tests. Subclasses give the fixture `bench`."""
+
+    @pytest.fixture
+    def bench(self) -> Any:
+        raise NotImplementedError("give a bench")
+
+    async def test_enters_and_reports_info(self, bench: Bench) -> None:
+        device = bench.device()
+        assert isinstance(device, Device)
+        async with Session(bench, device):
+            assert isinstance(device.info, DeviceInfo)
+
+    async def test_events_arrive_with_the_time_of_arrival(self, bench: Bench) -> None:
+        device = bench.device()
+        async with Session(bench, device) as session:
+            await bench.emit()
+            event = (await session.reports())[0]
+            assert isinstance(event, DeviceEvent)
+            assert event.device == device.id
+            assert event.received_at == CLOCK
+            assert event.device_time is None or event.device_time.tzinfo is not None
+
+    async def test_refused(self, bench: Bench) -> None:
+        assert bench.refusal in (DeviceRefused, ConfigError)
+        with pytest.raises(bench.refusal) as caught:
+            async with Session(bench, bench.unwelcome()) as session:
+                await session.ended()
+        assert str(caught.value), "an operator reads this"
+
+    async def test_nobody_there(self, bench: Bench) -> None:
+        with pytest.raises(DeviceUnavailable) as caught:
+            async with Session(bench, bench.nobody()) as session:
+                await session.ended()
+        assert str(caught.value), "an operator reads this"
+
+    async def test_dies_in_mid_message_and_comes_back(self, bench: Bench) -> None:
+        device = bench.device()
+        async with Session(bench, device) as session:
+            bench.faults.die_mid_message = 1
+            with contextlib.suppress(ConnectionError):
+                await bench.emit()
+            await bench.vanish()
+            with pytest.raises(DeviceUnavailable):
+                await session.ended()
+        bench.faults.die_mid_message = 0
+        await bench.revive()
+        async with Session(bench, device) as session:
+            await bench.emit()
+            assert await session.reports()
+
+    async def test_vanishes_and_comes_back(self, bench: Bench) -> None:
+        device = bench.device()
+        async with Session(bench, device) as session:
+            await bench.vanish()
+            with pytest.raises(DeviceUnavailable):
+                await session.ended()
+        await bench.revive()
+        async with Session(bench, device):
+            pass
+
+    async def test_sent_twice_is_told_apart_from_two(self, bench: Bench) -> None:
+        async with Session(bench, bench.device()) as session:
+            bench.faults.twice = 1.0
+            await bench.emit()
+            await session.reports()
+            await asyncio.sleep(0.2)
+            copies = session.said()
+            keys = {event.key for event in copies}
+            assert len(copies) == 1 or (len(keys) == 1 and None not in keys), copies
+
+    async def test_garbage_is_survived_or_ends_the_session(self, bench: Bench) -> None:
+        device = bench.device()
+        for _ in range(5):
+            with contextlib.suppress(DeviceUnavailable):
+                async with Session(bench, device) as session:
+                    bench.faults.garbage = 3
+                    for _ in range(3):
+                        with contextlib.suppress(ConnectionError):
+                            await bench.emit()
+                    await asyncio.sleep(0.05)
+                    if session._task is not None and session._task.done():
+                        await session._task
+        bench.faults.garbage = 0
+        async with Session(bench, device) as session:
+            await bench.emit()
+            assert await session.reports()
+
+    async def test_leaves_nothing_behind(self, bench: Bench) -> None:
+        before = asyncio.all_tasks()
+        device = bench.device()
+        for _ in range(3):
+            async with Session(bench, device) as session:
+                await bench.emit()
+                await session.reports()
+        await bench.vanish()
+        left = asyncio.all_tasks() - before
+        if left:
+            _, left = await asyncio.wait(left, timeout=3)
+        assert not left
+
+    # --- opening --------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("milliseconds", [500, 700, 1500])
+    async def test_opens_with_one_pulse(self, bench: Bench, milliseconds: int) -> None:
+        self._needs_barrier(bench)
+        device = bench.device()
+        async with Session(bench, device):
+            opened = await timed(bench, device, pulse(bench, milliseconds))
+            assert opened.outcome in (OpeningOutcome.ACCEPTED, OpeningOutcome.CONFIRMED), opened
+            await asyncio.sleep(0.3)
+        assert len(bench.pulses()) == 1
+        assert bench.pulses()[0] == pytest.approx(milliseconds, abs=150)
+
+    async def test_two_openings_are_two_pulses(self, bench: Bench) -> None:
+        self._needs_barrier(bench)
+        device = bench.device()
+        async with Session(bench, device):
+            await timed(bench, device, pulse(bench, 500))
+            await timed(bench, device, pulse(bench, 500))
+            await asyncio.sleep(0.3)
+        assert len(bench.pulses()) == 2
+
+    @pytest.mark.parametrize("after_s", [0.0, 0.001, 0.02, 0.2])
+    async def test_cancelled_opening_pulses_at_most_once(self, bench: Bench, after_s: float) -> None:
+        self._needs_barrier(bench)
+        device = bench.device()
+        assert isinstance(device, Barrier)
+        async with Session(bench, device):
+            task = asyncio.create_task(device.open(pulse(bench, 500)))
+            await asyncio.sleep(after_s)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0.8)
+        assert len(bench.pulses()) <= 1
+        assert all(500 - 150 <= milliseconds <= 1500 for milliseconds in bench.pulses())
+
+    async def test_no_answer_is_uncertain_and_is_not_sent_again(self, bench: Bench) -> None:
+        self._needs_barrier(bench)
+        device = bench.device()
+        async with Session(bench, device):
+            bench.faults.hang = True
+            opened = await timed(bench, device, pulse(bench))
+            assert opened.outcome is OpeningOutcome.UNCERTAIN, opened
+            bench.faults.hang = False
+            await asyncio.sleep(0.5)
+        assert len(bench.pulses()) <= 1
+
+    async def test_nobody_to_open_is_unreachable(self, bench: Bench) -> None:
+        self._needs_barrier(bench)
+        device = bench.device()
+        async with Session(bench, device) as session:
+            await bench.vanish()
+            with contextlib.suppress(DeviceError):
+                await session.ended()
+            opened = await timed(bench, device, pulse(bench))
+            assert opened.outcome is OpeningOutcome.UNREACHABLE, opened
+            assert opened.detail, "an operator reads this"
+        await bench.revive()
+        async with Session(bench, device):
+            await asyncio.sleep(0.3)
+        assert bench.pulses() == [], "an opening was sent late"
+
+    def _needs_barrier(self, bench: Bench) -> None:
+        if not bench.barrier:
+            pytest.skip("this adapter opens nothing")
