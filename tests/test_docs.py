@@ -91,10 +91,8 @@ def test_a_page_that_no_link_leads_to_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", _adapters())
 def test_every_adapter_has_a_page_and_a_test_that_runs_the_contract(name: str) -> None:
     assert (TOP / "docs" / "devices" / f"{name}.md").is_file()
-    tests = [
-        *(TOP / "tests" / "adapters").glob(f"test_{name}*.py"),
-        *(TOP / "tests" / "adapters" / name).glob("test_*.py"),
-    ]
+    folder = TOP / "tests" / "adapters"
+    tests = [*folder.glob(f"test_{name}*.py"), *folder.glob(f"{name}*/test_*.py")]
     assert any("contract" in test.read_text(encoding="utf-8") for test in tests)
 
 
@@ -104,9 +102,10 @@ def test_the_locks_were_made_from_the_dependencies_of_today() -> None:
         assert f"# dependencies: {now}\n" in (TOP / lock).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "script", sorted(path.name for path in (TOP / "scripts").iterdir() if not path.suffix)
-)
+SCRIPTS = sorted(path.name for path in (TOP / "scripts").iterdir() if path.is_file() and not path.suffix)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_is_executable_and_parses(script: str) -> None:
     path = TOP / "scripts" / script
     assert path.stat().st_mode & 0o111
