@@ -25,7 +25,7 @@ _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """All `gated_*` metrics. Attributes are prometheus-client objects; the methods below are the short way."""
+    """All `gated_*` metrics. Attributes are prometheus-client objects; the methods are the short way."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)

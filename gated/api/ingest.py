@@ -1,0 +1,293 @@
+"""Pushes of devices: `/ingest/{device}[/...]` as a bare ASGI application.
+
+The path of a passage goes through here, so it does no more than it must: authenticate, bound, read, hand to
+the device's `Receiver`, answer. It answers only after the receiver returned, that is, after the commit; a
+device that was not answered sends again. It parses no body: that is the adapter's.
+
+The secret may come as `Authorization: Bearer`, as the password of Basic, as `X-Device-Token`, or as `?key=`,
+for many cameras can be given nothing but a URL. It is not passed on to the adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import structlog
+
+from gated.api import problems
+from gated.api.limits import FailureLimiter, peer_key
+from gated.api.problems import Problem
+from gated.api.services import DeviceAuth, Services
+from gated.ports import BadPush, Handle, NotRecorded, Push, PushReply, Receiver
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PREFIX = "/ingest/"
+_METHODS = frozenset({"POST", "PUT", "GET"})
+_SECRET_HEADERS = frozenset({b"authorization", b"x-device-token", b"proxy-authorization", b"cookie"})
+
+log = structlog.get_logger()
+
+
+def hash_secret(secret: str) -> bytes:
+    """What `DeviceAuth.secret_hash` holds of a device's secret: SHA-256 of its UTF-8 bytes."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class _Gone(Exception):
+    """The peer went before the whole body was here; nobody is left to answer."""
+
+
+class Ingest:
+    """The application. `in_flight`: pushes of one device at a time; `memory`: bytes of all bodies held at a
+    time; `body_s`: seconds in which a body must have come."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        limiter: FailureLimiter | None = None,
+        in_flight: int = 64,
+        memory: int = 64 * 1024 * 1024,
+        body_s: float = 10.0,
+    ) -> None:
+        self._services = services
+        self._limiter = limiter or FailureLimiter()
+        self._max_in_flight = in_flight
+        self._memory = memory
+        self._body_s = body_s
+        self._in_flight: dict[str, int] = {}
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        device_id, _, rest = scope["path"][len(PREFIX) :].partition("/")
+        try:
+            reply = await self._answer(device_id, rest, scope, receive)
+        except Problem as problem:
+            reply = _problem_reply(problem, expects_body=_expects_continue(scope))
+        except _Gone:
+            return
+        except Exception:
+            log.exception("push_failed", device=device_id)
+            reply = _problem_reply(
+                Problem(
+                    problems.INTERNAL,
+                    "The push could not be handled; see the log.",
+                    "推送处理失败，请查看日志。",
+                )
+            )
+        self._services.metrics.push(reply.status)
+        await _send(reply, receive, send)
+
+    async def _answer(self, device_id: str, path: str, scope: Scope, receive: Receive) -> PushReply:
+        if scope["method"] not in _METHODS:
+            raise Problem(
+                problems.METHOD_NOT_ALLOWED,
+                "Devices push with POST, PUT or GET.",
+                "设备推送须使用 POST、PUT 或 GET。",
+                headers={"Allow": "GET, POST, PUT"},
+            )
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        headers: dict[str, str] = {}
+        authorization = token = b""
+        for name, value in scope["headers"]:
+            if name not in _SECRET_HEADERS:
+                headers[name.decode("latin-1")] = value.decode("latin-1")
+            elif name == b"authorization":
+                authorization = value
+            elif name == b"x-device-token":
+                token = value
+        secret = _presented(authorization, token, scope["query_string"])
+        receiver, handle, auth = self._authenticate(device_id, secret, peer)
+
+        busy = self._in_flight.get(device_id, 0)
+        if busy >= self._max_in_flight:
+            raise Problem(
+                problems.BUSY,
+                f"{busy} pushes of this device are being handled already.",
+                f"该设备已有 {busy} 个推送正在处理。",
+                headers={"Retry-After": "1"},
+            )
+        self._in_flight[device_id] = busy + 1
+        body = b""
+        try:
+            if "content-length" in headers or "transfer-encoding" in headers:
+                body = await self._read(receive, headers.get("content-length"), auth.max_body)
+            push = Push(scope["method"], path, headers, body, self._services.clock(), peer)
+            return await receiver.receive(push, handle)
+        except BadPush as error:
+            raise Problem(problems.BAD_PUSH, str(error), f"推送内容无法识别：{error}") from error
+        except NotRecorded as error:
+            raise problems.not_recorded() from error
+        finally:
+            self._held -= len(body)
+            left = self._in_flight[device_id] - 1
+            if left:
+                self._in_flight[device_id] = left
+            else:
+                del self._in_flight[device_id]
+
+    def _authenticate(self, device_id: str, secret: bytes, peer: str) -> tuple[Receiver, Handle, DeviceAuth]:
+        """The device's receiver. Raises a Problem: 401 for a wrong secret and for a device that does not
+        exist alike, 429 without looking after too many of them."""
+        found = self._services.devices.receiver(device_id)
+        key = (peer_key(peer), device_id if found is not None else "")
+        now = time.monotonic()
+        wait = self._limiter.wait(key, now)
+        if wait:
+            raise problems.too_many_failures(wait)
+        if found is not None and secret:
+            digest = hashlib.sha256(secret).digest()
+            if hmac.compare_digest(digest, found[2].secret_hash):
+                return found
+        self._services.metrics.auth_failure("ingest")
+        if self._limiter.failed(key, now):
+            log.warning("push_refused", device=key[1] or "unknown", peer=peer)
+        raise problems.unauthorized(
+            "The device or its token is wrong. Give the token as Authorization: Bearer, as the password of"
+            " Basic, as X-Device-Token, or as ?key=.",
+            "设备编号或令牌错误。",
+        )
+
+    async def _read(self, receive: Receive, length: str | None, limit: int) -> bytes:
+        """The whole body, which counts in `_held` from now on. Raises a Problem if it is too large or too
+        slow, `_Gone` if the peer went; then nothing of it counts any more."""
+        if length is not None and int(length) > limit:  # the parser of HTTP refused what is no number
+            raise _too_large(limit)
+        held = 0
+        whole = False
+        try:
+            async with asyncio.timeout(self._body_s):
+                parts: bytearray | None = None
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise _Gone
+                    part: bytes = message.get("body", b"")
+                    held += len(part)
+                    self._hold(len(part), held, limit)
+                    if not message.get("more_body", False):
+                        whole = True
+                        return part if parts is None else bytes(parts + part)
+                    if parts is None:
+                        parts = bytearray(part)
+                    else:
+                        parts += part
+        except TimeoutError:
+            raise Problem(
+                problems.TIMEOUT,
+                f"The body was not here after {self._body_s:g} s.",
+                f"{self._body_s:g} 秒内未收到完整内容。",
+                headers={"Connection": "close"},
+            ) from None
+        finally:
+            if not whole:
+                self._held -= held
+
+    def _hold(self, added: int, total: int, max_body: int) -> None:
+        """Counts bytes of a body that came. Raises a Problem if the body, or all bodies together, are too
+        many."""
+        self._held += added
+        if total > max_body:
+            raise _too_large(max_body)
+        if self._held > self._memory:
+            raise Problem(
+                problems.BUSY,
+                "Too many large pushes are being read at once.",
+                "同时推送的内容过大。",
+                headers={"Retry-After": "1"},
+            )
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        problems.TOO_LARGE, f"A push may have {limit} bytes at most.", f"推送内容不得超过 {limit} 字节。"
+    )
+
+
+def _presented(authorization: bytes, token: bytes, query: bytes) -> bytes:
+    """The secret that a request presents, empty if none."""
+    if authorization:
+        scheme, _, rest = authorization.partition(b" ")
+        scheme = scheme.lower()
+        if scheme == b"bearer":
+            return rest.strip()
+        if scheme == b"basic":
+            try:
+                return base64.b64decode(rest.strip(), validate=True).partition(b":")[2]
+            except (binascii.Error, ValueError):
+                return b""
+    if token:
+        return token
+    if query:
+        for pair in query.split(b"&"):
+            if pair.startswith(b"key="):
+                return unquote_to_bytes(pair[4:])
+    return b""
+
+
+def _expects_continue(scope: Scope) -> bool:
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+def _problem_reply(problem: Problem, *, expects_body: bool = False) -> PushReply:
+    headers = dict(problem.headers)
+    if expects_body:
+        # The client waits for "100 Continue"; after a refusal it is not known whether its body still comes.
+        headers["Connection"] = "close"
+    return PushReply(problem.kind.status, problem.body(), problems.MEDIA_TYPE, headers)
+
+
+async def _send(reply: PushReply, receive: Receive, send: Send) -> None:
+    """Sends a reply and tells the adapter whether it was handed to the socket."""
+    headers = [
+        (b"content-type", reply.content_type.encode("latin-1")),
+        (b"content-length", b"%d" % len(reply.body)),
+    ]
+    if reply.headers:
+        headers += [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in reply.headers.items()]
+    sent = reply.sent
+    if sent is None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        return
+    handed = False
+    try:
+        if not _peer_gone(receive):
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+            handed = True
+    except OSError:
+        handed = False
+    finally:
+        sent(handed)
+
+
+def _peer_gone(receive: Receive) -> bool:
+    """Whether the peer has closed the connection, without waiting.
+
+    After the whole body `receive()` waits until the peer goes, and the server drops what is sent after that
+    without a word. So the coroutine is stepped once: if it ends at once, it says that the peer has gone; if
+    it would wait, it is closed again. A task that waits beside every push would cost more than the push.
+    """
+    waiting = receive().__await__()
+    try:
+        next(waiting)
+    except StopIteration as ended:
+        return bool(ended.value["type"] == "http.disconnect")
+    finally:
+        close = getattr(waiting, "close", None)
+        if close is not None:
+            close()
+    return False
