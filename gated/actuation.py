@@ -13,6 +13,7 @@ The rules, none of which can be configured away:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,13 +24,14 @@ FAULTS = frozenset({OpeningOutcome.REJECTED, OpeningOutcome.UNREACHABLE, Opening
 """Outcomes that put a lane into fault mode until an opening succeeds or its barrier device returns."""
 
 PULSE_MIN_MS, PULSE_MAX_MS = 500, 1500
+_LOOK_EVERY_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class BarrierSettings:
     """How one barrier is driven. `device` and `output` name it; times in seconds, the pulse in
-    milliseconds. `confirms`: the lane has a position input, so an accepted opening is watched until the boom
-    is seen open."""
+    milliseconds. `position_device`: what tells where the boom is, if anything does; an accepted opening is
+    then watched until the boom is seen open."""
 
     device: str
     output: str | None = None
@@ -38,7 +40,7 @@ class BarrierSettings:
     open_timeout_s: float = 3.0
     confirm_s: float = 5.0
     max_wait_s: float = 10.0
-    confirms: bool = False
+    position_device: str | None = None
 
     def __post_init__(self) -> None:
         if not PULSE_MIN_MS <= self.pulse_ms <= PULSE_MAX_MS:
@@ -192,34 +194,47 @@ class BarrierControl:
         when the boom is seen open in time; without any position it stays what it was."""
         if opened.outcome not in (OpeningOutcome.ACCEPTED, OpeningOutcome.UNCERTAIN):
             return opened
-        if self.settings.confirms:
-            if await self._seen_open():
-                return self._confirmed(opened)
-            if opened.outcome is OpeningOutcome.ACCEPTED:
-                self.state.fault = "accepted, but the boom was not seen to open"
-                self._changed()
-                return Opened(OpeningOutcome.ACCEPTED, self.state.fault)
-            return opened
-        device = self._find(self.settings.device)
-        if isinstance(device, Position):
-            try:
-                async with asyncio.timeout(self.settings.confirm_s):
-                    position = await device.position(self.settings.output)
-            except (TimeoutError, DeviceError):
-                return opened
-            self.position_reported(position)
-            if position is BarrierPosition.OPEN:
-                return self._confirmed(opened)
+        source = self.settings.position_device
+        if source is None:
+            # nothing is configured to tell; the barrier's own device may know
+            await self._ask(self.settings.device, self.settings.confirm_s)
+            return self._confirmed(opened) if self._is_open() else opened
+        if await self._seen_open(source):
+            return self._confirmed(opened)
+        if opened.outcome is OpeningOutcome.ACCEPTED:
+            self.state.fault = "accepted, but the boom was not seen to open"
+            self._changed()
+            return Opened(OpeningOutcome.ACCEPTED, self.state.fault)
         return opened
 
-    async def _seen_open(self) -> bool:
+    def _is_open(self) -> bool:
+        return self.state.position is BarrierPosition.OPEN
+
+    async def _seen_open(self, source: str) -> bool:
+        """Watches reports, and asks where it can, until the boom is open or the time is up."""
         try:
             async with asyncio.timeout(self.settings.confirm_s):
-                while self.state.position is not BarrierPosition.OPEN:
+                while not self._is_open():
                     self._moved.clear()
-                    await self._moved.wait()
+                    if await self._ask(source, self.settings.confirm_s) and self._is_open():
+                        break
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._moved.wait(), _LOOK_EVERY_S)
         except TimeoutError:
             return False
+        return True
+
+    async def _ask(self, device_id: str, timeout_s: float) -> bool:
+        """Asks a device that can be asked; False if it cannot, or does not answer."""
+        device = self._find(device_id)
+        if not isinstance(device, Position):
+            return False
+        try:
+            async with asyncio.timeout(timeout_s):
+                position = await device.position(self.settings.output)
+        except (TimeoutError, DeviceError):
+            return False
+        self.position_reported(position)
         return True
 
     def _confirmed(self, opened: Opened) -> Opened:

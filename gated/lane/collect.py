@@ -66,8 +66,9 @@ class Collector:
         self.current: Current | None = None
         self._seen: OrderedDict[str, None] = OrderedDict()
 
-    def collect(self, read: Read, at: datetime, monotonic: float) -> Collected:
-        """Says what a read is. `at`: its corrected time. Changes nothing but what was seen; call `decided`
+    def collect(self, read: Read, at: datetime, now: datetime, monotonic: float) -> Collected:
+        """Says what a read is. `at`: its corrected time; `now` may be later than its arrival, if it had to
+        wait for the store. Changes nothing but what was seen; call `decided`
         or `merged` with what became of it."""
         passage_id = passage_id_of(read)
         repeat = f"{read.device}\0{read.key}" if read.key is not None and read.device_time is None else ""
@@ -75,7 +76,7 @@ class Collector:
             return Collected(Disposition.DUPLICATE, passage_id)
         if read.backlog:
             return Collected(Disposition.BACKLOG, passage_id)
-        if not -_FUTURE <= read.received_at - at <= self.max_age:
+        if not -_FUTURE <= now - at <= self.max_age:
             return Collected(Disposition.STALE, passage_id)
         current = self.current
         if current is None or monotonic - current.last > self.window_s:

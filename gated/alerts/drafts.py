@@ -1,0 +1,90 @@
+"""Alerts about the site itself: devices, clocks, barriers. Each says what is wrong and what to do, in both
+languages; the `fold_key` says what it is about."""
+
+from __future__ import annotations
+
+from gated.domain import AlertDraft, Severity, Text
+
+
+def device_offline(device: str, why: str) -> AlertDraft:
+    """A device is away."""
+    return AlertDraft(
+        severity=Severity.WARNING,
+        reason="device_offline",
+        text=Text(f"设备 {device} 离线：{why}。请检查电源和网络。", f"Device {device} is offline: {why}."),
+        fold_key=f"device|{device}|offline",
+    )
+
+
+def device_refused(device: str, why: str) -> AlertDraft:
+    """A device does not accept our credentials."""
+    return AlertDraft(
+        severity=Severity.WARNING,
+        reason="device_refused",
+        text=Text(
+            f"设备 {device} 拒绝登录：{why}。请核对用户名和密码。",
+            f"Device {device} refuses us: {why}. Check its user and password.",
+        ),
+        fold_key=f"device|{device}|offline",
+    )
+
+
+def device_clock(device: str, drift_s: float) -> AlertDraft:
+    """A device's clock is off by more than its limit."""
+    return AlertDraft(
+        severity=Severity.NOTICE,
+        reason="device_clock",
+        text=Text(
+            f"设备 {device} 的时钟偏差 {drift_s:+.0f} 秒，请校时。",
+            f"The clock of device {device} is off by {drift_s:+.0f} s; set it, or give it an NTP server.",
+        ),
+        fold_key=f"device|{device}|clock",
+    )
+
+
+def box_clock_stepped(seconds: float) -> AlertDraft:
+    """The box's own clock was moved."""
+    return AlertDraft(
+        severity=Severity.NOTICE,
+        reason="clock_stepped",
+        text=Text(
+            f"本机时钟被调整了 {seconds:+.0f} 秒。", f"The clock of this box was moved by {seconds:+.0f} s."
+        ),
+        fold_key="site|clock",
+    )
+
+
+def lane_fault(lane: str, outcome: str, detail: str) -> AlertDraft:
+    """An opening did not work, or nobody knows whether it did."""
+    return AlertDraft(
+        severity=Severity.CRITICAL,
+        reason=f"opening_{outcome}",
+        text=Text(
+            f"通道 {lane} 道闸未能确认开启（{detail}），请到现场查看。",
+            f"The barrier of lane {lane} may not have opened ({outcome}: {detail}); go and look.",
+        ),
+        fold_key=f"lane|{lane}|opening",
+    )
+
+
+def lane_held_open(lane: str) -> AlertDraft:
+    """The fire input holds a lane open."""
+    return AlertDraft(
+        severity=Severity.CRITICAL,
+        reason="held_open",
+        text=Text(
+            f"通道 {lane} 因消防联动保持开启。",
+            f"Lane {lane} is held open by the fire input.",
+        ),
+        fold_key=f"lane|{lane}|fire",
+    )
+
+
+def tampered(device: str, what: str) -> AlertDraft:
+    """A device reports that somebody meddles with it, or that it cannot see."""
+    return AlertDraft(
+        severity=Severity.WARNING,
+        reason="tamper",
+        text=Text(f"设备 {device} 报告异常：{what}。", f"Device {device} reports {what}."),
+        fold_key=f"device|{device}|{what}",
+    )

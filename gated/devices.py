@@ -1,0 +1,248 @@
+"""Devices come and go: each is connected, read, and connected again, for as long as the daemon runs.
+
+One task a device. It says once when a device goes and once when it returns, tells "offline" from "refused",
+keeps the device's clock, and hands every event to the lanes with its corrected time. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from gated.alerts import device_clock, device_offline, device_refused
+from gated.clocks import BoxClock, DeviceClock
+from gated.domain import AlertDraft, DeviceEvent, Heartbeat, InputChanged, Observed, Read
+from gated.ports import (
+    ConfigError,
+    Device,
+    DeviceError,
+    DeviceInfo,
+    DeviceRefused,
+    Handled,
+    NotRecorded,
+    Receiver,
+)
+from gated.status import DeviceStatus
+
+log = structlog.get_logger()
+
+BACKOFF_S = (1.0, 60.0)
+REFUSED_RETRY_S = 300.0
+"""A device that refuses our credentials is asked again only so often: they lock accounts."""
+
+OFFLINE_ALERT_AFTER_S = 30.0
+_LEARN_BEYOND = timedelta(seconds=5)
+_STORE_RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+_HEALTHY_S = 30.0
+
+
+class Site(Protocol):
+    """What a device's events are handed to, and who is told of its coming and going."""
+
+    async def handle(self, event: DeviceEvent, at: datetime) -> Handled: ...
+    def device_online(self, device: str) -> None: ...
+    def device_offline(self, device: str, why: str) -> None: ...
+
+
+class Alarm(Protocol):
+    """Raises and ends alerts about a device."""
+
+    def raised(self, draft: AlertDraft, device: str) -> None: ...
+    def ended(self, fold_key: str) -> None: ...
+
+
+class Supervised:
+    """One configured device and the task that keeps it connected. `announce(device, online)` is called on
+    every change."""
+
+    def __init__(
+        self,
+        device: Device,
+        type_: str,
+        site: Site,
+        alarm: Alarm,
+        clock: BoxClock,
+        announce: Callable[[str, bool], None],
+        drift_limit: timedelta,
+    ) -> None:
+        self.device = device
+        self.type = type_
+        self.drift_limit = drift_limit
+        self.drift = DeviceClock()
+        self.online = False
+        self.refused = False
+        self.error: str | None = "not connected yet"
+        self.since = clock.now()
+        self.last_event_at: datetime | None = None
+        self._site = site
+        self._alarm = alarm
+        self._clock = clock
+        self._announce = announce
+        self._told_offline = False
+        self._drift_told = False
+        self._offline_timer: asyncio.TimerHandle | None = None
+        clock.on_step.append(self.drift.shifted)
+
+    @property
+    def commandable(self) -> bool:
+        """Whether an opening may be handed to it now. A device that pushes is asked even while it was
+        silent: it knows itself whether a push of it is waiting for an answer."""
+        return self.online or isinstance(self.device, Receiver)
+
+    def status(self) -> DeviceStatus:
+        """The device now."""
+        drift = self.drift.drift
+        return DeviceStatus(
+            id=self.device.id,
+            type=self.type,
+            online=self.online,
+            since=self.since,
+            last_event_at=self.last_event_at,
+            drift_s=None if drift is None else drift.total_seconds(),
+            error=self.error,
+            refused=self.refused,
+            info=self.device.info if self.online else DeviceInfo(),
+        )
+
+    # --- the task ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keeps the device connected until cancelled."""
+        backoff = BACKOFF_S[0]
+        self._arm_offline_alert()
+        try:
+            while True:
+                connected_at: float | None = None
+                try:
+                    async with self.device:
+                        connected_at = self._clock.monotonic()
+                        self._came()
+                        async for event in self.device.events():
+                            await self._taken(event)
+                    why: DeviceError = self._ended()
+                except DeviceError as error:
+                    why = error
+                except Exception as error:  # a defect of an adapter must not take the other devices along
+                    log.exception("device_failed", device=self.device.id)
+                    why = DeviceError(f"{type(error).__name__}: {error}")
+                if connected_at is not None and self._clock.monotonic() - connected_at > _HEALTHY_S:
+                    backoff = BACKOFF_S[0]
+                self._went(why)
+                if isinstance(why, (DeviceRefused, ConfigError)):
+                    await asyncio.sleep(REFUSED_RETRY_S)
+                else:
+                    await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    backoff = min(backoff * 2, BACKOFF_S[1])
+        finally:
+            if self._offline_timer is not None:
+                self._offline_timer.cancel()
+            if self.drift.shifted in self._clock.on_step:
+                self._clock.on_step.remove(self.drift.shifted)
+
+    def _ended(self) -> DeviceError:
+        return DeviceError("the device ended its stream of events")
+
+    def _came(self) -> None:
+        drift = self.device.info.clock_drift
+        if drift is not None:
+            self.drift.set_drift(drift)
+            self._check_drift()
+        if not self.online:
+            self.online, self.refused, self.error = True, False, None
+            self.since = self._clock.now()
+            if self._offline_timer is not None:
+                self._offline_timer.cancel()
+                self._offline_timer = None
+            info = self.device.info
+            log.info("device_online", device=self.device.id, model=info.model, firmware=info.firmware)
+            self._told_offline = False
+            self._site.device_online(self.device.id)
+            self._announce(self.device.id, True)
+            self._alarm.ended(device_offline(self.device.id, "").fold_key)
+
+    def _went(self, why: DeviceError) -> None:
+        refused = isinstance(why, DeviceRefused)
+        self.error = str(why) or type(why).__name__
+        if self.online or not self._told_offline or refused is not self.refused:
+            log.warning("device_offline", device=self.device.id, why=self.error, refused=refused)
+            self._told_offline = True
+            if self.online:
+                self.since = self._clock.now()
+                self._arm_offline_alert()
+            self.online = False
+            self._site.device_offline(self.device.id, self.error)
+            self._announce(self.device.id, False)
+        if refused and not self.refused:
+            self._alarm.raised(device_refused(self.device.id, self.error), self.device.id)
+        self.refused = refused
+
+    def _arm_offline_alert(self) -> None:
+        """A device that flaps is not worth a person's walk; one that stays away is."""
+
+        def tell() -> None:
+            self._offline_timer = None
+            if not self.online and not self.refused:
+                self._alarm.raised(device_offline(self.device.id, self.error or ""), self.device.id)
+
+        if self._offline_timer is None:
+            loop = asyncio.get_running_loop()
+            self._offline_timer = loop.call_later(OFFLINE_ALERT_AFTER_S, tell)
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    async def handle(self, event: DeviceEvent) -> Handled:
+        """Takes in one event: `gated.ports.Handle` of this device. Raises `NotRecorded`."""
+        self.last_event_at = event.received_at
+        at = self._time_of(event)
+        if isinstance(event, Heartbeat):
+            return Handled()
+        return await self._site.handle(event, at)
+
+    def _time_of(self, event: DeviceEvent) -> datetime:
+        if event.device_time is not None:
+            if isinstance(event, Heartbeat):
+                self.drift.measured(event.device_time, event.received_at)
+                self._check_drift()
+            elif not _replayed(event) and self.drift.observe(
+                event.device_time, event.received_at, _LEARN_BEYOND
+            ):
+                self._check_drift()
+        return self.drift.corrected(event.device_time, event.received_at)
+
+    def _check_drift(self) -> None:
+        drift = self.drift.drift
+        wrong = drift is not None and abs(drift) > self.drift_limit
+        if wrong and not self._drift_told and drift is not None:
+            log.warning("device_clock", device=self.device.id, drift_s=round(drift.total_seconds(), 1))
+            self._alarm.raised(device_clock(self.device.id, drift.total_seconds()), self.device.id)
+        elif not wrong and self._drift_told:
+            log.info("device_clock_right", device=self.device.id)
+            self._alarm.ended(device_clock(self.device.id, 0).fold_key)
+        self._drift_told = wrong
+
+    async def _taken(self, event: DeviceEvent) -> None:
+        """An event that the device will not send again: it waits here until it can be recorded. By then it
+        is too old to open anything, and is recorded as that."""
+        delays = deque(_STORE_RETRY_S)
+        while True:
+            try:
+                await self.handle(event)
+            except NotRecorded as why:
+                delay = delays.popleft() if len(delays) > 1 else delays[0]
+                log.warning("event_waits", device=self.device.id, why=str(why))
+                await asyncio.sleep(delay)
+            else:
+                return
+
+
+def _replayed(event: DeviceEvent) -> bool:
+    """Whether the event tells of the past: its time says nothing about the device's clock now."""
+    if isinstance(event, Read):
+        return event.backlog
+    return isinstance(event, (InputChanged, Observed)) and event.initial

@@ -1,0 +1,7 @@
+"""The path of a passage: from a device's read to a record on disk and a pulse at the barrier."""
+
+from gated.lane.lanes import Lanes
+from gated.lane.path import Lane, Parts
+from gated.lane.settings import InputRef, LaneSettings, PositionRef
+
+__all__ = ["InputRef", "Lane", "LaneSettings", "Lanes", "Parts", "PositionRef"]

@@ -1,0 +1,187 @@
+"""All lanes of the site: who gets which event, and what the API and MQTT may do with a lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+import structlog
+
+from gated.alerts import device_clock, lane_held_open, tampered
+from gated.domain import (
+    BarrierPosition,
+    Candidate,
+    Credential,
+    Decision,
+    DeviceEvent,
+    Disposition,
+    InputChanged,
+    Observed,
+    PositionChanged,
+    Read,
+)
+from gated.lane.path import Lane, Parts
+from gated.lane.settings import LaneSettings
+from gated.ports import Handled
+from gated.status import LaneStatus
+from gated.store.records import OpeningRecord, ReadRecord
+
+log = structlog.get_logger()
+
+_TAMPER = frozenset({"tamper", "dark", "scene_change", "door_tamper", "door_forced"})
+
+
+class Lanes:
+    """The lanes by id, and the routes from devices to them. `changed` gets the id of a lane whose shown
+    state may have changed."""
+
+    def __init__(
+        self, settings: Iterable[LaneSettings], parts: Parts, changed: Callable[[str], None]
+    ) -> None:
+        self.parts = parts
+        self._changed = changed
+        self._lanes: dict[str, Lane] = {}
+        self._readers: dict[tuple[str, str | None], Lane] = {}
+        self.configure(settings)
+
+    def configure(self, settings: Iterable[LaneSettings]) -> list[Lane]:
+        """Takes the lanes of a (new) configuration; those that stay keep what is at them. Returns the lanes
+        that are gone, for the caller to let them finish."""
+        lanes: dict[str, Lane] = {}
+        for one in settings:
+            lane = self._lanes.get(one.id)
+            if lane is None:
+                lane = Lane(one, self.parts, self._changed)
+            elif lane.settings != one:
+                lane.reconfigure(one)
+            lanes[one.id] = lane
+        gone = [lane for lane_id, lane in self._lanes.items() if lane_id not in lanes]
+        self._lanes = lanes
+        self._readers = {reader: lane for lane in lanes.values() for reader in lane.settings.readers}
+        return gone
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    async def handle(self, event: DeviceEvent, at: datetime) -> Handled:
+        """Takes in one event of a device; `at` is its corrected time. Raises `NotRecorded`."""
+        if isinstance(event, Read):
+            return await self._read(event, at)
+        if isinstance(event, InputChanged):
+            self._input(event)
+        elif isinstance(event, PositionChanged):
+            self._position(event)
+        elif isinstance(event, Observed):
+            self._observed(event)
+        return Handled()
+
+    async def _read(self, read: Read, at: datetime) -> Handled:
+        lane = self._readers.get((read.device, read.channel)) or self._readers.get((read.device, None))
+        if lane is None:
+            await self.parts.recorder.record_read(
+                ReadRecord(read=read, disposition=Disposition.UNROUTED, lane=None, passage_id=None, at=at)
+            )
+            self.parts.observer.other_read(Disposition.UNROUTED)
+            return Handled()
+        handled = await lane.handle(read, at)
+        if handled.passage_id is not None and not read.backlog and read.device_time is not None:
+            age = (read.received_at - at).total_seconds()
+            if not -5 <= age <= lane.settings.max_age.total_seconds():
+                self.parts.raise_alert(
+                    device_clock(read.device, -age), entrance=lane.settings.entrance, device=read.device
+                )
+        return handled
+
+    def _position(self, event: PositionChanged) -> None:
+        for lane in self._lanes.values():
+            control, barrier, source = lane.control, lane.settings.barrier, lane.settings.position
+            if control is None or barrier is None:
+                continue
+            device, output = (source.device, source.output) if source else (barrier.device, barrier.output)
+            if event.device == device and event.output in (None, output):
+                control.position_reported(event.position)
+
+    def _input(self, event: InputChanged) -> None:
+        for lane in self._lanes.values():
+            control, settings = lane.control, lane.settings
+            if control is None:
+                continue
+            source = settings.position
+            if source is not None and (source.device, source.input) == (event.device, event.input):
+                is_open = event.active is not source.inverted
+                control.position_reported(BarrierPosition.OPEN if is_open else BarrierPosition.CLOSED)
+            fire = settings.fire
+            if fire is not None and (fire.device, fire.input) == (event.device, event.input):
+                active = event.active is not fire.inverted
+                if active and not control.state.held_open:
+                    log.warning("held_open", lane=settings.id)
+                    self.parts.raise_alert(
+                        lane_held_open(settings.id), entrance=settings.entrance, lane=settings.id
+                    )
+                control.fire(active)
+
+    def _observed(self, event: Observed) -> None:
+        if event.what in _TAMPER and event.active and not event.initial:
+            lane = next(
+                (
+                    one
+                    for one in self._lanes.values()
+                    if any(device == event.device for device, _ in one.settings.readers)
+                ),
+                None,
+            )
+            self.parts.raise_alert(
+                tampered(event.device, event.what),
+                entrance=lane.settings.entrance if lane else None,
+                lane=lane.settings.id if lane else None,
+                device=event.device,
+            )
+
+    # --- devices come and go ----------------------------------------------------------------------------
+
+    def device_online(self, device: str) -> None:
+        """A device is connected: lanes that it opens leave fault."""
+        for lane in self._lanes.values():
+            if lane.control is not None and lane.control.settings.device == device:
+                lane.control.device_returned()
+
+    def device_offline(self, device: str, why: str) -> None:
+        """A device is away: what it reported is no longer known. A lane held open by its fire input stays
+        so until the device says otherwise: releasing it would command a barrier during a fire."""
+        for lane in self._lanes.values():
+            control, settings = lane.control, lane.settings
+            if control is None:
+                continue
+            if control.settings.device == device:
+                control.device_lost(f"{device}: {why}")
+                control.position_lost()
+            if settings.position is not None and settings.position.device == device:
+                control.position_lost()
+
+    # --- for people -------------------------------------------------------------------------------------
+
+    def statuses(self) -> list[LaneStatus]:
+        """Every lane now, in the order of the configuration."""
+        return [lane.status() for lane in self._lanes.values()]
+
+    def status(self, lane: str) -> LaneStatus:
+        """One lane now; KeyError if there is none of this id."""
+        return self._lanes[lane].status()
+
+    async def override(self, lane: str, *, person: str, reason: str) -> OpeningRecord:
+        """A named person opens by hand. KeyError on an unknown lane; `NotRecorded` where it cannot be
+        recorded, and then nothing was sent."""
+        return await self._lanes[lane].override(person, reason)
+
+    def decide(
+        self, lane: str, credential: Credential, confidence: float | None, at: datetime
+    ) -> tuple[Decision, list[Candidate]]:
+        """The dry run of a decision; KeyError on an unknown lane."""
+        return self._lanes[lane].decide(credential, confidence, at)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Waits for the openings under way on all lanes."""
+        await asyncio.gather(*(lane.settled(timeout_s) for lane in self._lanes.values()))

@@ -1,0 +1,398 @@
+"""One lane: collects its reads into passages, decides, records, and then lets the barrier be pulsed.
+
+The order is the promise: match, decide, record durably, open. What cannot be recorded is not opened. A read
+is handled to its end before the next one of the same lane begins; lanes do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from gated.actuation import FAULTS, BarrierControl
+from gated.alerts import AlertDesk, Raised, lane_fault
+from gated.clocks import BoxClock
+from gated.domain import (
+    AlertDraft,
+    BarrierPosition,
+    Candidate,
+    Credential,
+    Decision,
+    Disposition,
+    LaneMode,
+    OpeningOutcome,
+    Outcome,
+    Passage,
+    Read,
+)
+from gated.ids import new_id
+from gated.lane.collect import Collected, Collector, Relation
+from gated.lane.settings import LaneSettings
+from gated.outbox import passage_message
+from gated.passbook import Passbook
+from gated.ports import Handled, NotRecorded, Opened
+from gated.status import LaneStatus
+from gated.store.records import (
+    AlreadyRecorded,
+    OpeningRecord,
+    PassageRecord,
+    ReadRecord,
+    StaleDecision,
+)
+from rules import Facts, Policy, decide
+
+log = structlog.get_logger()
+
+_DECIDED_AGAIN = 5
+_RECORD_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Recorder(Protocol):
+    """What the path needs of the store."""
+
+    async def record(self, record: PassageRecord) -> None: ...
+    async def record_read(self, record: ReadRecord) -> None: ...
+    async def record_opening(self, record: OpeningRecord) -> None: ...
+
+
+class Observer(Protocol):
+    """Who counts what happens (metrics, the demo's table). Called on the event loop; must be quick."""
+
+    def passage(self, passage: Passage, decision: Decision, seconds: float) -> None: ...
+    def opening(self, lane: str, outcome: OpeningOutcome) -> None: ...
+    def other_read(self, disposition: Disposition) -> None: ...
+
+
+class RaiseAlert(Protocol):
+    """Stores and announces an alert that belongs to no passage; returns at once."""
+
+    def __call__(
+        self,
+        draft: AlertDraft,
+        *,
+        entrance: str | None = None,
+        lane: str | None = None,
+        device: str | None = None,
+    ) -> None: ...
+
+
+@dataclass(slots=True)
+class Parts:
+    """What all lanes share. `policy` and the passbook are replaced in place by a reload. `refresh` brings the
+    passbook up to the store; `find` gives a device that can be commanded now."""
+
+    recorder: Recorder
+    passbook: Passbook
+    policy: Policy
+    desk: AlertDesk
+    clock: BoxClock
+    find: Callable[[str], object | None]
+    refresh: Callable[[], Awaitable[object]]
+    raise_alert: RaiseAlert
+    observer: Observer
+
+
+class Lane:
+    """One way through an entrance. `changed` is called when its shown state may have changed."""
+
+    def __init__(self, settings: LaneSettings, parts: Parts, changed: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.parts = parts
+        self._changed = changed
+        self._order = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.collector = Collector(settings.merge_s, settings.max_age)
+        self.control = self._make_control(settings)
+        self._last: tuple[Outcome, str, datetime] | None = None
+
+    def _make_control(self, settings: LaneSettings) -> BarrierControl | None:
+        if settings.barrier is None:
+            return None
+        control = BarrierControl(
+            settings.barrier, self.parts.find, self.parts.clock.monotonic, lambda: self._changed(settings.id)
+        )
+        control.state.closed = settings.closed
+        return control
+
+    def reconfigure(self, settings: LaneSettings) -> None:
+        """Takes new settings without losing what is at the lane; a passage under way ends as it began."""
+        self.collector.window_s = settings.merge_s
+        self.collector.max_age = settings.max_age
+        old, self.settings = self.settings.barrier, settings
+        new = settings.barrier
+        if (
+            self.control is not None
+            and old is not None
+            and new is not None
+            and (old.device, old.output) == (new.device, new.output)
+        ):
+            self.control.settings = new
+            self.control.close_lane(settings.closed)
+        else:
+            self.control = self._make_control(settings)
+
+    @property
+    def mode(self) -> LaneMode:
+        if self.control is not None:
+            return self.control.state.mode
+        return LaneMode.CLOSED if self.settings.closed else LaneMode.NORMAL
+
+    def status(self) -> LaneStatus:
+        """The lane now."""
+        outcome, passage_id, at = self._last or (None, None, None)
+        control = self.control
+        return LaneStatus(
+            id=self.settings.id,
+            entrance=self.settings.entrance,
+            direction=self.settings.direction,
+            mode=self.mode,
+            position=control.state.position if control else BarrierPosition.UNKNOWN,
+            barrier=self.settings.barrier.device if self.settings.barrier else None,
+            last_outcome=outcome,
+            last_passage_id=passage_id,
+            last_at=at,
+            waiting=control.waiting if control else 0,
+        )
+
+    # --- reads ------------------------------------------------------------------------------------------
+
+    async def handle(self, read: Read, at: datetime) -> Handled:
+        """Takes one read to its end: recorded, and the barrier commanded if it is granted. `at`: when it
+        happened, corrected for the device's clock. Raises `NotRecorded` if it cannot be made durable; then
+        nothing was opened."""
+        started = time.perf_counter()
+        async with self._order:
+            monotonic = self.parts.clock.monotonic()
+            collected = self.collector.collect(read, at, self.parts.clock.now(), monotonic)
+            if collected.disposition is not Disposition.DECIDED:
+                return await self._note(read, collected.disposition, collected.passage_id, at)
+            if collected.relation is not Relation.NEW:
+                decision, _ = self.decide(read.credential, read.confidence, at)
+                if not self._stands_alone(collected, decision):
+                    handled = await self._note(read, Disposition.MERGED, collected.current, at)
+                    self.collector.remember(read, collected.passage_id)
+                    self.collector.merged(monotonic)
+                    return handled
+            return await self._pass(read, collected, at, monotonic, started)
+
+    def decide(
+        self, credential: Credential | None, confidence: float | None, at: datetime
+    ) -> tuple[Decision, list[Candidate]]:
+        """What the rules say of a credential here at a time; records nothing."""
+        candidates = self.parts.passbook.match(credential)
+        facts = Facts(
+            lane=self.settings.id,
+            entrance=self.settings.entrance,
+            direction=self.settings.direction,
+            credential=credential,
+            confidence=confidence,
+            candidates=candidates,
+            lane_mode=self.mode,
+        )
+        return decide(self.parts.policy, facts, at), candidates
+
+    def _stands_alone(self, collected: Collected, decision: Decision) -> bool:
+        """Whether a read that may be of the vehicle at the lane still makes a passage of its own: only when
+        it lets somebody through, and not when that vehicle already was, under the same credential."""
+        current = self.collector.current
+        if decision.outcome is not Outcome.GRANT or current is None:
+            return False
+        return collected.relation is Relation.RELATED or not current.settled
+
+    async def _note(
+        self, read: Read, disposition: Disposition, passage_id: str | None, at: datetime
+    ) -> Handled:
+        """Records a read that decides nothing."""
+        await self.parts.recorder.record_read(
+            ReadRecord(
+                read=read, disposition=disposition, lane=self.settings.id, passage_id=passage_id, at=at
+            )
+        )
+        self.parts.observer.other_read(disposition)
+        return Handled(passage_id=passage_id)
+
+    async def _pass(
+        self, read: Read, collected: Collected, at: datetime, monotonic: float, started: float
+    ) -> Handled:
+        current = self.collector.current
+        continues = collected.current if current is not None and not current.settled else None
+        passage = Passage(
+            id=collected.passage_id,
+            lane=self.settings.id,
+            entrance=self.settings.entrance,
+            direction=self.settings.direction,
+            read=read,
+            at=at,
+            continues=continues if collected.relation is not Relation.NEW else None,
+        )
+        try:
+            decision = await self._record(passage)
+        except AlreadyRecorded:
+            # sent again after a restart: it was decided then, and is never opened twice
+            self.collector.remember(read, passage.id)
+            return await self._note(read, Disposition.DUPLICATE, passage.id, at)
+        granted = decision.outcome is Outcome.GRANT
+        self.collector.remember(read, passage.id)
+        self.collector.decided(passage.id, read.credential, monotonic, settled=granted)
+        self._last = (decision.outcome, passage.id, at)
+        opening = self._start_opening(passage.id, read.key) if granted else None
+        self.parts.observer.passage(passage, decision, time.perf_counter() - started)
+        self._changed(self.settings.id)
+        return Handled(
+            passage_id=passage.id,
+            granted=granted,
+            opening=opening,
+            barrier=self.settings.barrier.device if opening is not None and self.settings.barrier else None,
+        )
+
+    async def _record(self, passage: Passage) -> Decision:
+        """Decides and makes it durable, anew if a pass changed in between. Raises AlreadyRecorded and
+        NotRecorded."""
+        parts = self.parts
+        for _ in range(_DECIDED_AGAIN):
+            change = parts.passbook.change
+            decision, _ = self.decide(passage.read.credential, passage.read.confidence, passage.at)
+            now = parts.clock.now()
+            raised: list[Raised] = [
+                parts.desk.raised(
+                    draft,
+                    now,
+                    entrance=passage.entrance,
+                    lane=passage.lane,
+                    device=passage.read.device,
+                    passage_id=passage.id,
+                )
+                for draft in decision.alerts
+            ]
+            record = PassageRecord(
+                passage=passage,
+                decision=decision,
+                decided_at=now,
+                change=change,
+                alerts=tuple(one.alert for one in raised),
+                messages=(passage_message(passage, decision), *(one.message for one in raised)),
+            )
+            try:
+                await parts.recorder.record(record)
+            except StaleDecision:
+                await parts.refresh()
+                continue
+            for one in raised:
+                parts.desk.keep(one)
+            return decision
+        raise NotRecorded("passes are changing faster than this passage can be decided")
+
+    # --- openings ---------------------------------------------------------------------------------------
+
+    def _start_opening(self, passage_id: str, answers: str | None) -> asyncio.Future[Opened] | None:
+        if self.control is None:
+            return None
+        commanded: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        record = OpeningRecord(
+            id=passage_id,
+            lane=self.settings.id,
+            cause="decision",
+            outcome=OpeningOutcome.PENDING,
+            requested_at=self.parts.clock.now(),
+            finished_at=None,
+            passage_id=passage_id,
+        )
+        self._spawn(self._open(self.control, record, answers, commanded))
+        return commanded
+
+    async def override(self, person: str, reason: str) -> OpeningRecord:
+        """A named person opens by hand: recorded first, then pulsed; returns what became of it. Raises
+        `NotRecorded`; then nothing was sent."""
+        now = self.parts.clock.now()
+        record = OpeningRecord(
+            id=new_id(now),
+            lane=self.settings.id,
+            cause="override",
+            outcome=OpeningOutcome.PENDING,
+            requested_at=now,
+            finished_at=None,
+            person=person,
+            reason=reason,
+        )
+        if self.control is None:
+            record = replace(
+                record, outcome=OpeningOutcome.REJECTED, finished_at=now, detail="this lane has no barrier"
+            )
+            await self.parts.recorder.record_opening(record)
+            return record
+        await self.parts.recorder.record_opening(record)
+        log.info("override", lane=self.settings.id, opening=record.id, person=person)
+        commanded: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self._spawn(self._open(self.control, record, None, commanded))
+        opened = await commanded
+        return replace(
+            record, outcome=opened.outcome, finished_at=self.parts.clock.now(), detail=opened.detail
+        )
+
+    async def _open(
+        self,
+        control: BarrierControl,
+        record: OpeningRecord,
+        answers: str | None,
+        commanded: asyncio.Future[Opened],
+    ) -> None:
+        try:
+            opened = await control.open(record.id, answers)
+        except BaseException:
+            # stopped in between, or a defect of an adapter: nobody knows whether the command left
+            if not commanded.done():
+                commanded.set_result(Opened(OpeningOutcome.UNCERTAIN, "gated stopped while opening"))
+            raise
+        if not commanded.done():
+            commanded.set_result(opened)
+        if record.passage_id and opened.outcome in (OpeningOutcome.UNREACHABLE, OpeningOutcome.REJECTED):
+            self.collector.unsettle(record.passage_id)
+        final = await control.confirm(opened)
+        self.parts.observer.opening(self.settings.id, final.outcome)
+        if final.outcome in FAULTS or (control.state.fault and final.outcome is OpeningOutcome.ACCEPTED):
+            log.warning(
+                "opening_failed", lane=self.settings.id, outcome=final.outcome.value, detail=final.detail
+            )
+            draft = lane_fault(self.settings.id, final.outcome.value, final.detail)
+            self.parts.raise_alert(draft, entrance=self.settings.entrance, lane=self.settings.id)
+        await self._persist(
+            replace(record, outcome=final.outcome, finished_at=self.parts.clock.now(), detail=final.detail)
+        )
+
+    async def _persist(self, record: OpeningRecord) -> None:
+        """Writes down what became of an opening, however long the store is away; if gated stops before, the
+        next start records it as uncertain."""
+        for delay in _RECORD_RETRY_S:
+            try:
+                await self.parts.recorder.record_opening(record)
+            except NotRecorded as why:
+                log.warning("opening_not_recorded", lane=record.lane, opening=record.id, why=str(why))
+                await asyncio.sleep(delay)
+            else:
+                return
+        log.error(
+            "opening_left_unrecorded", lane=record.lane, opening=record.id, outcome=record.outcome.value
+        )
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Waits for openings under way, at most so long; then they are cancelled."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(tuple(self._tasks), timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
