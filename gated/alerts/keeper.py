@@ -71,38 +71,44 @@ class AlertKeeper:
         """Writes alerts until cancelled."""
         while True:
             item = await self._queue.get()
-            while True:
-                now = self._clock.now()
-                if isinstance(item, str):
-                    raised = self._desk.ended(item, now)
-                    if raised is None:
-                        break
-                else:
-                    raised = self._desk.raised(
-                        item.draft, now, entrance=item.entrance, lane=item.lane, device=item.device
-                    )
-                try:
-                    await self._write(raised)
-                except NotRecorded as why:
-                    log.warning("alert_waits", reason=raised.alert.reason, why=str(why))
-                    await asyncio.sleep(_RETRY_S)
-                else:
-                    self._desk.keep(raised)
-                    log.info(
-                        "alert",
-                        reason=raised.alert.reason,
-                        grid=raised.alert.grid,
-                        id=raised.alert.id,
-                        state=raised.alert.state,
-                        count=raised.alert.count,
-                    )
-                    break
+            try:
+                await self._written(item)
+            finally:
+                self._queue.task_done()
+
+    async def _written(self, item: _Raise | str) -> None:
+        while True:
+            now = self._clock.now()
+            if isinstance(item, str):
+                raised = self._desk.ended(item, now)
+                if raised is None:
+                    return
+            else:
+                raised = self._desk.raised(
+                    item.draft, now, entrance=item.entrance, lane=item.lane, device=item.device
+                )
+            try:
+                await self._write(raised)
+            except NotRecorded as why:
+                log.warning("alert_waits", reason=raised.alert.reason, why=str(why))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._desk.keep(raised)
+            alert = raised.alert
+            log.info(
+                "alert",
+                reason=alert.reason,
+                grid=alert.grid,
+                id=alert.id,
+                state=alert.state,
+                count=alert.count,
+            )
+            return
 
     async def drained(self, timeout_s: float) -> None:
         """Waits until what was raised is written, at most so long."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._queue.empty():
-                    await asyncio.sleep(0.01)
+                await self._queue.join()
         except TimeoutError:
             log.warning("alerts_left", waiting=self._queue.qsize())
