@@ -7,12 +7,25 @@ behind them. It must not know MQTT, and it keeps no message in memory beyond one
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
+
+import structlog
 
 from gated.domain import Alert, Decision, Passage
 from gated.status import LaneStatus
+from gated.store import outbox as rows
+from gated.store.outbox import OutboxRow
 from gated.store.records import OutboxMessage
+from gated.store.store import Store
 from gated.times import iso
+
+log = structlog.get_logger()
 
 AlertMessageType = Literal["new", "update", "end"]
 
@@ -44,7 +57,7 @@ def passage_message(passage: Passage, decision: Decision) -> OutboxMessage:
 
 
 def alert_message(alert: Alert, type_: AlertMessageType, *, grid: str | None = None) -> OutboxMessage:
-    """One step of an alert, for `grids/{grid}/alerts`. `at` is the time of this step, `raised_at` of the first.
+    """One step of an alert, for `grids/{grid}/alerts`. `at` is the time of this step.
 
     `grid`: to whom it goes, when that is not the alert's own grid (it escalated up the tree).
     """
@@ -69,7 +82,7 @@ def alert_message(alert: Alert, type_: AlertMessageType, *, grid: str | None = N
 
 
 def lane_state_message(status: LaneStatus) -> OutboxMessage:
-    """A lane now, retained, for `lanes/{id}/state`. The caller coalesces: one message a change, not a read."""
+    """A lane now, retained, for `lanes/{id}/state`. The caller coalesces: one message a change."""
     return OutboxMessage(
         topic=f"lanes/{status.id}/state",
         payload={
@@ -86,3 +99,198 @@ def lane_state_message(status: LaneStatus) -> OutboxMessage:
         },
         retain=True,
     )
+
+
+def with_seq(payload: bytes, seq: int) -> bytes:
+    """The stored JSON object with its `seq` put in, without parsing it again."""
+    if payload == b"{}":
+        return b'{"seq":%d}' % seq
+    return payload[:-1] + b',"seq":%d}' % seq
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to publish. `row`: the outbox row that its acknowledgement settles; None for what does not
+    come from the outbox."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    row: int | None = None
+
+
+class Progress:
+    """Which rows are on their way, and up to which id all of them were acknowledged. Pure.
+
+    Rows are sent in the order of their ids; acknowledgements may come in any order.
+    """
+
+    def __init__(self, acknowledged: int = 0) -> None:
+        self.acknowledged = acknowledged
+        self._sent: deque[int] = deque()
+        self._early: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def sent(self, row: int) -> None:
+        self._sent.append(row)
+
+    def settle(self, row: int) -> bool:
+        """One row is acknowledged. True if that moved `acknowledged`."""
+        if not self._sent or self._sent[0] != row:
+            self._early.add(row)
+            return False
+        self.acknowledged = self._sent.popleft()
+        while self._sent and self._sent[0] in self._early:
+            self.acknowledged = self._sent.popleft()
+            self._early.discard(self.acknowledged)
+        return True
+
+    def forget(self) -> None:
+        """The connection is gone: what was on its way will be sent again."""
+        self._sent.clear()
+        self._early.clear()
+
+
+class Relay:
+    """Hands out the rows of the outbox in order and moves the durable cursor behind their acknowledgements.
+
+    The publisher pulls: `take` gives the next message or None, `settle` reports an acknowledgement, and
+    `wake` (given by the publisher) is called when there is something to take again. `run` does the reading
+    and the saving for as long as one connection lasts; a new `run` starts again behind the cursor, so each
+    row is published at least once, in order. Between `run`s nothing is held in memory.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        root: str,
+        *,
+        wake: Callable[[], None],
+        clock: Callable[[], datetime],
+        keep: timedelta = timedelta(days=7),
+        batch: int = 200,
+        save_after_s: float = 0.2,
+    ) -> None:
+        """`root`: what stands before the rows' topics, `gated/{site}/`. `keep`: how long published rows stay
+        for replays. `save_after_s`: how long an acknowledgement may wait for its neighbours until the cursor
+        is saved; after a crash so much is published twice."""
+        self._store = store
+        self._root = root
+        self._wake = wake
+        self._clock = clock
+        self._keep = keep
+        self._batch = batch
+        self._save_after_s = save_after_s
+        self._buffer: deque[OutboxRow] = deque()
+        self._room = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._progress = Progress()
+        self._saved = 0
+        self._pruned_at = float("-inf")
+        self.caught_up = False
+        """Nothing was left to read when last looked."""
+
+    @property
+    def idle(self) -> bool:
+        """Everything that was in the outbox when last looked has been acknowledged."""
+        return self.caught_up and not self._buffer and not len(self._progress)
+
+    def take(self) -> Outgoing | None:
+        """The next message to publish, or None for now."""
+        if not self._buffer:
+            return None
+        row = self._buffer.popleft()
+        if len(self._buffer) <= self._batch // 2:
+            self._room.set()
+        self._progress.sent(row.id)
+        return Outgoing(self._root + row.topic, with_seq(row.payload, row.seq), row.retain, row.id)
+
+    def settle(self, row: int) -> None:
+        """The broker has acknowledged a message that `take` gave."""
+        if self._progress.settle(row):
+            self._moved.set()
+
+    async def run(self) -> None:
+        """Reads and saves until cancelled. Errors of the store are logged and tried again."""
+        self._buffer.clear()
+        self._progress.forget()
+        self.caught_up = False
+        saver = asyncio.create_task(self._save_as_it_moves())
+        try:
+            await self._read_as_it_grows()
+        finally:
+            saver.cancel()
+            self._buffer.clear()
+            self._progress.forget()
+
+    async def save(self) -> None:
+        """Makes the cursor durable now. Raises what the store raises."""
+        self._moved.clear()
+        target = self._progress.acknowledged
+        if target > self._saved:
+            await self._store.write(lambda conn: rows.advance(conn, target))
+            self._saved = target
+
+    async def _read_as_it_grows(self) -> None:
+        after: int | None = None
+        while True:
+            try:
+                if after is None:
+                    durable = await self._store.read(rows.cursor)
+                    self._saved = max(self._saved, durable)
+                    self._progress.acknowledged = max(self._progress.acknowledged, durable)
+                    after = self._progress.acknowledged
+                await self._prune()
+                self._store.outbox_ready.clear()
+                found = await self._read_after(after)
+            except Exception as error:
+                log.warning("outbox_not_read", error=str(error))
+                await asyncio.sleep(_BACKSTOP_S)
+                continue
+            self.caught_up = not found
+            if found:
+                after = found[-1].id
+                self._buffer.extend(found)
+                self._room.clear()
+                self._wake()
+                if len(self._buffer) > self._batch // 2:
+                    await self._room.wait()
+            else:
+                await self._wait_for_rows()
+
+    async def _read_after(self, row: int) -> list[OutboxRow]:
+        return await self._store.read(lambda conn: rows.batch(conn, row, self._batch))
+
+    async def _wait_for_rows(self) -> None:
+        # the writer sets the event after its commit; the time-out only covers rows that another process wrote
+        try:
+            async with asyncio.timeout(_BACKSTOP_S):
+                await self._store.outbox_ready.wait()
+        except TimeoutError:
+            pass
+
+    async def _save_as_it_moves(self) -> None:
+        while True:
+            await self._moved.wait()
+            await asyncio.sleep(self._save_after_s)
+            try:
+                await self.save()
+            except Exception as error:
+                log.warning("outbox_cursor_not_saved", error=str(error))
+                await asyncio.sleep(_BACKSTOP_S)
+                self._moved.set()
+
+    async def _prune(self) -> None:
+        if time.monotonic() - self._pruned_at < _PRUNE_EVERY_S:
+            return
+        self._pruned_at = time.monotonic()
+        before = self._clock() - self._keep
+        gone = await self._store.write(lambda conn: rows.prune(conn, before))
+        if gone:
+            log.info("outbox_pruned", rows=gone)
+
+
+_BACKSTOP_S = 5.0
+_PRUNE_EVERY_S = 600.0
