@@ -135,8 +135,8 @@ class Repeats:
 
 
 class Unparsed:
-    """The daemon's `gated.ports.UnparsedLog`: each kind of message that an adapter cannot parse is logged once
-    a device, as a Python literal that pastes into a test.
+    """The daemon's `gated.ports.UnparsedLog`: each kind of message that an adapter cannot parse is logged
+    once a device, as a Python literal that pastes into a test.
 
     Secrets and plates are taken out so that the sample still parses as it did. `kinds`: so many for each
     device; after that one line says that there are more. `size`: bytes of a sample.
@@ -231,7 +231,7 @@ def _render(_logger: Any, _method: str, event: Event) -> str:
 
 
 def _console(event: Event) -> str:
-    """`21:16:03.123 warning  device_offline  device=cam-1 error='...'`. What a device says moves no cursor."""
+    """`21:16:03.123 warning  device_offline  device=cam-1 error='...'`. A device moves no cursor."""
     at, level = str(event.pop("at", ""))[11:23], str(event.pop("level", ""))
     what, trace = _plain(str(event.pop("event", ""))), event.pop("exception", None)
     pairs = " ".join(f"{key}={_plain(_word(value))}" for key, value in event.items())
