@@ -72,6 +72,7 @@ class DeviceClock:
         self._since: datetime | None = None  # arrival of the first of a row of events that agree
         self._last: timedelta | None = None
         self._agreeing = 0
+        self._right = False  # its events were in time, without anything known of its clock
 
     def measured(self, device_time: datetime, received_at: datetime) -> None:
         """The device's time was just asked, or came with a heartbeat."""
@@ -85,8 +86,8 @@ class DeviceClock:
     def shifted(self, seconds: float) -> None:
         """Our own clock was put forward by so much: every device is now that much further behind."""
         step = timedelta(seconds=seconds)
-        if self.drift is not None:
-            self.drift -= step
+        if self.drift is not None or self._right:
+            self.drift = (self.drift or timedelta()) - step
         if self._last is not None:
             self._last -= step
         if self._since is not None:
@@ -110,7 +111,7 @@ class DeviceClock:
         offset = device_time - received_at
         known = self.drift or timedelta()
         if abs(offset - known) <= limit:
-            self._agreeing = 0
+            self._agreeing, self._right = 0, True
             return False
         if self._last is not None and self._agreeing and abs(offset - self._last) <= _AGREE:
             self._agreeing += 1
