@@ -1,7 +1,4 @@
-"""What is handed to the store to be made durable, and what it answers when it cannot be.
-
-Frozen records; no SQL. They are written in the writer's next transaction (`gated.store.writer`).
-"""
+"""What the daemon hands to the store, and how the store says no. Records and errors only; no I/O."""
 
 from __future__ import annotations
 
@@ -14,18 +11,21 @@ from gated.domain import Alert, Decision, Disposition, OpeningOutcome, Passage, 
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """A message for MQTT. `topic` is relative to `gated/{site}/`; `payload` is without `seq`, which the
-    writer assigns."""
+    """A message that is published once its transaction is on disk. `topic`: relative to `gated/{site}/`.
+    `payload`: a JSON object without `seq`, which the writer assigns."""
 
     topic: str
     payload: Mapping[str, object]
     retain: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PassageRecord:
-    """A passage with its decision, alerts (upserted by id) and messages: one transaction. `change`: the
-    passbook's number that it was decided on."""
+    """A passage with its decision, in one transaction with its alerts and messages.
+
+    `change`: the passbook's change number on which was decided. `alerts`: as they stand now, inserted or
+    updated by id; in the order of `decision.alerts`, whose fold keys they are kept under.
+    """
 
     passage: Passage
     decision: Decision
@@ -35,9 +35,10 @@ class PassageRecord:
     messages: tuple[OutboxMessage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """A read that made no passage. The same device, key and disposition fold into a count."""
+    """A read that made no passage of its own. `passage_id`: the passage that it belongs to, if any. `at`:
+    when it happened, on the corrected clock."""
 
     read: Read
     disposition: Disposition
@@ -46,9 +47,13 @@ class ReadRecord:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OpeningRecord:
-    """One opening, upserted by id. `cause`: decision or override; an override has a person and a reason."""
+    """One opening command and what became of it; recorded again under the same id as it goes on.
+
+    `cause`: "decision" or "override". `person` and `reason` belong to an override. `detail`: the device's
+    words.
+    """
 
     id: str
     lane: str
@@ -63,17 +68,42 @@ class OpeningRecord:
     messages: tuple[OutboxMessage, ...] = ()
 
 
-class AlreadyRecorded(Exception):
-    """A passage with this id is on record."""
+class StoreError(Exception):
+    """What the store says no with, other than `gated.ports.NotRecorded`."""
+
+
+class AlreadyRecorded(StoreError):
+    """A passage with this id is on disk already, with the decision that was made then."""
 
     def __init__(self, passage_id: str) -> None:
-        super().__init__(passage_id)
+        super().__init__(f"passage {passage_id} is recorded already")
         self.passage_id = passage_id
 
 
-class StaleDecision(Exception):
-    """A pass changed after the number that the decision was made on; `change` is the number now."""
+class StaleDecision(StoreError):
+    """A pass has changed since the passage was decided: bring the passbook up to `change`, decide again."""
 
     def __init__(self, change: int) -> None:
-        super().__init__(f"passes have changed up to {change}")
+        super().__init__(f"decided before change {change} of the passes")
         self.change = change
+
+
+class VersionConflict(StoreError):
+    """The pass was changed by somebody else in between. `version`: the one it has now, None if it is gone."""
+
+    def __init__(self, pass_id: str, version: int | None) -> None:
+        super().__init__(f"pass {pass_id} is at version {version} now")
+        self.pass_id = pass_id
+        self.version = version
+
+
+class StoreInUse(StoreError):
+    """Another daemon has this database open; stop it first (`systemctl stop gated`)."""
+
+
+class StoreUnusable(StoreError):
+    """The database cannot be opened; the message says why and what to do."""
+
+
+class BackupFailed(StoreError):
+    """A backup or restore was not made; the message says why. What was there before is untouched."""
