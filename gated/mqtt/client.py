@@ -19,24 +19,25 @@ from typing import Literal, Self
 import structlog
 
 from gated.mqtt.answers import Answers, Hooks
-from gated.mqtt.link import (
+from gated.mqtt.endpoint import (
+    OFFLINE,
+    ONLINE,
     BrokerRefused,
     BrokerUnreachable,
     Endpoint,
-    Link,
     LinkError,
     Version,
     WrongVersion,
+    endpoint,
 )
+from gated.mqtt.link import Link
 from gated.mqtt.sender import Answer, Counters, Sender
 from gated.mqtt.settings import MqttSettings
 from gated.outbox import Relay
-from gated.ports import ConfigError
 from gated.store.store import Store
 
 log = structlog.get_logger()
 
-ONLINE, OFFLINE = b"online", b"offline"
 _STABLE_S = 10.0
 """A connection that lasted so long starts the back-off anew."""
 _FAREWELL_S = 1.0
@@ -176,7 +177,7 @@ class Mqtt:
 
     async def _keep_up(self) -> None:
         failures = 0
-        while not self._ending:
+        while True:
             began = time.monotonic()
             try:
                 await self._session()
@@ -281,28 +282,10 @@ class Mqtt:
     async def _settle(self, seconds: float) -> None:
         """Waits until nothing is on its way, or the connection is gone, or the time is over."""
         until = time.monotonic() + seconds
-        while self._sender is not None and not self._sender.idle and time.monotonic() < until:
+        while self._sender is not None and not self._sender.idle:
+            if time.monotonic() > until:
+                return
             await asyncio.sleep(0.01)
-
-
-def endpoint(settings: MqttSettings, *, client_id: str, version: Version, will_topic: str | None) -> Endpoint:
-    """What `settings` mean for one connection; reads the password. Raises BrokerRefused (kind `config`)."""
-    try:
-        password = None if settings.password is None else settings.password.value()
-    except ConfigError as error:
-        raise BrokerRefused("config", str(error)) from error
-    return Endpoint(
-        host=settings.host,
-        port=settings.port,
-        client_id=client_id,
-        version=version,
-        keepalive=settings.keepalive,
-        username=settings.username,
-        password=password,
-        tls=settings.tls,
-        will_topic=will_topic,
-        will_payload=OFFLINE,
-    )
 
 
 async def probe(settings: MqttSettings, client_id: str) -> Version:

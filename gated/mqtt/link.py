@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -23,9 +23,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gated.mqtt.settings import TlsSettings
-
-Version = Literal["5", "3.1.1"]
+from gated.mqtt.endpoint import (
+    BrokerRefused,
+    BrokerUnreachable,
+    Endpoint,
+    LinkError,
+    WrongVersion,
+    tls_context,
+)
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_INCOMING = 64 * 1024
@@ -41,47 +46,6 @@ _REFUSALS = {
     0x8C: "the broker asks for another kind of authentication",
 }
 _WRONG_VERSION = 0x84
-
-
-class LinkError(Exception):
-    """A connection could not be made, or was lost; the message is for the operator."""
-
-
-class BrokerUnreachable(LinkError):
-    """Nobody answers, or the connection broke: worth trying again soon."""
-
-
-class BrokerRefused(LinkError):
-    """The broker answers and says no, or our own settings cannot work. `kind`: credentials, tls, config,
-    or publish (it takes no message on one of our topics)."""
-
-    def __init__(self, kind: Literal["credentials", "tls", "config", "publish"], message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class WrongVersion(LinkError):
-    """The broker does not speak this version of MQTT. `told`: it said so, rather than just hanging up."""
-
-    def __init__(self, message: str, *, told: bool) -> None:
-        super().__init__(message)
-        self.told = told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Everything that one connection needs. `password` is the secret itself, read just now."""
-
-    host: str
-    port: int
-    client_id: str
-    version: Version
-    keepalive: int
-    username: str | None
-    password: str | None
-    tls: TlsSettings | None
-    will_topic: str | None = None
-    will_payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,27 +412,6 @@ class Link:
                 getattr(message.properties, "CorrelationData", None),
             )
         )
-
-
-def tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """The context for `settings`; reads the files. Raises BrokerRefused (kind `tls`) naming the file."""
-    try:
-        context = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
-    except (OSError, ssl.SSLError) as error:
-        raise BrokerRefused("tls", f"cannot use mqtt.tls.ca {settings.ca}: {_reason(error)}") from error
-    if settings.cert is not None and settings.key is not None:
-        try:
-            # an encrypted key is an error rather than a question on the terminal
-            context.load_cert_chain(settings.cert, settings.key, password=lambda: b"")
-        except (OSError, ssl.SSLError) as error:
-            raise BrokerRefused(
-                "tls", f"cannot use mqtt.tls.cert {settings.cert} with {settings.key}: {_reason(error)}"
-            ) from error
-    return context
-
-
-def _reason(error: OSError) -> str:
-    return error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or str(error)
 
 
 def _nothing(*_: object) -> None:

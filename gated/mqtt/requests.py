@@ -127,11 +127,8 @@ def replay_request(payload: dict[str, Any], *, root: str, fixed: str | None = No
     topic = topic.removeprefix(root)
     if fixed is not None and topic != fixed:
         raise BadRequest("forbidden", f"only {fixed} can be asked for here")
-    from_seq, limit = payload.get("from_seq"), payload.get("limit", PAGE_ROWS)
-    if not _is_int(from_seq) or not 0 <= from_seq < 2**63:
-        raise BadRequest("bad_request", "from_seq: a number from 0 on")
-    if not _is_int(limit) or limit < 1:
-        raise BadRequest("bad_request", "limit: a number from 1 on")
+    from_seq = _number(payload, "from_seq", None, least=0)
+    limit = _number(payload, "limit", PAGE_ROWS, least=1)
     return ReplayRequest(
         request_id=request_id if isinstance(request_id, str) else None,
         topic=topic,
@@ -223,8 +220,11 @@ def _time(payload: dict[str, Any], key: str) -> datetime:
         raise BadRequest("bad_request", f"{key}: a time like 2026-11-21T21:16:03Z") from None
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _number(payload: dict[str, Any], key: str, default: int | None, *, least: int) -> int:
+    found = payload.get(key, default)
+    if not isinstance(found, int) or isinstance(found, bool) or not least <= found < 2**63:
+        raise BadRequest("bad_request", f"{key}: a number from {least} on")
+    return found
 
 
 def _id_of(payload: dict[str, Any]) -> str | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from gated.mqtt.link import BrokerRefused, Link
+from gated.mqtt.endpoint import BrokerRefused
+from gated.mqtt.link import Link
 from gated.outbox import Outgoing, Relay
 
 log = structlog.get_logger()
