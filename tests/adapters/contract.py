@@ -336,6 +336,7 @@ class Contract:
         device = bench.device()
         async with Session(bench, device):
             bench.faults.hang = True
+            await asyncio.sleep(0.15)  # what was under way before is answered
             opened = await timed(bench, device, pulse(bench))
             assert opened.outcome is OpeningOutcome.UNCERTAIN, opened
             bench.faults.hang = False

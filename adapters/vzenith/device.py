@@ -1,0 +1,130 @@
+"""A VZ or Alphadigi camera that pushes to `/ingest/{id}`: its configuration, events and replies.
+
+Does no HTTP itself: `receive` is given a request that was already authenticated and bounded. What the bytes
+mean is in `codec`; being there and being opened by a reply are in `adapters._push`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import structlog
+from pydantic import Field
+
+from adapters._push import PushDevice, ReplyOpener
+from adapters.vzenith import codec
+from adapters.vzenith.forms import Malformed
+from gated.domain import CredentialKind, Direction, OpeningOutcome
+from gated.ports import (
+    BadPush,
+    DeviceContext,
+    DeviceInfo,
+    Handle,
+    Opened,
+    Pulse,
+    Push,
+    PushConfig,
+    PushReply,
+)
+
+log = structlog.get_logger()
+
+
+class Config(PushConfig):
+    """One camera. `serial`: its serial number, checked in every push if given. `opens`: how its relay is
+    driven: "ioctrl" (VZ: the pulse is timed by the camera, to our length) or "info" (Alphadigi and old
+    firmware: for as long as the camera's own page says). `poll`: the camera's heartbeat is set to "comet
+    轮询", so that a manual opening reaches it at once; `hold_ms`: how long such a poll is held.
+    `silent_after_s`: offline after so long without a push. `reply_wait_ms`: how long a manual opening waits
+    for a push to ride on. `directions`: what left, right, up, down mean at this lane. `serial_data`: what
+    the reader on its serial port reads, if there is one."""
+
+    type: Literal["vzenith"]
+    serial: str | None = Field(default=None, min_length=1, max_length=64)
+    opens: Literal["ioctrl", "info"] = "ioctrl"
+    poll: bool = False
+    hold_ms: int = Field(default=1000, ge=0, le=10_000)
+    silent_after_s: float = Field(default=90.0, gt=0, le=86_400)
+    reply_wait_ms: int = Field(default=2000, ge=100, le=10_000)
+    directions: dict[Literal["left", "right", "up", "down"], Direction] = Field(default_factory=dict)
+    serial_data: Literal["card", "code"] | None = None
+
+
+def create(config: Config, context: DeviceContext) -> VzenithCamera:
+    """The device for a configuration; does no I/O."""
+    return VzenithCamera(config, context)
+
+
+class VzenithCamera(PushDevice):
+    """`Device`, `Receiver` and `Barrier`."""
+
+    def __init__(self, config: Config, context: DeviceContext) -> None:
+        super().__init__(context.id, config.silent_after_s)
+        self._config = config
+        self._context = context
+        self._opener = ReplyOpener(config.reply_wait_ms / 1000)
+        self._reading = codec.Reading(
+            directions={str(name): direction for name, direction in config.directions.items()},
+            serial_data=CredentialKind(config.serial_data) if config.serial_data else None,
+        )
+        self._strangers: set[str] = set()
+
+    async def receive(self, push: Push, handle: Handle) -> PushReply:
+        """Answers one push, after its event is durable. Raises BadPush, and what `handle` raises."""
+        try:
+            message = codec.parse(
+                push.body, push.headers.get("content-type", ""), self.id, push.received_at, self._reading
+            )
+        except Malformed as error:
+            self._context.unparsed(self.id, "vzenith: malformed", codec.sample(push.body), str(error))
+            raise BadPush(str(error)) from None
+        if self._is_stranger(message.serial):
+            return PushReply(status=403, body=b'{"error":"another device is expected here"}')
+        self.presence.heard()
+        if message.serial or message.model:
+            self._info = DeviceInfo(vendor="VZ", model=message.model, serial=message.serial)
+        if message.unparsed is not None:
+            self._context.unparsed(
+                self.id, f"vzenith: {message.kind}", codec.sample(push.body), message.unparsed
+            )
+        return await self._answer(message, handle)
+
+    async def open(self, pulse: Pulse) -> Opened:
+        """Opens through the reply to a push; see `adapters._push.ReplyOpener`."""
+        try:
+            codec.output_number(pulse.output)
+        except ValueError as error:
+            return Opened(OpeningOutcome.REJECTED, f"{error}; nothing was sent")
+        return await self._opener.open(pulse)
+
+    async def _answer(self, message: codec.Message, handle: Handle) -> PushReply:
+        acts = message.acts and (self._config.poll or not message.poll) and not message.backlog
+        key = message.events[0].key if message.events else None
+        with self._opener.exchange(key, opens=acts) as exchange:
+            for event in message.events:
+                handled = await handle(event)
+                if acts and handled.barrier == self.id:
+                    await exchange.opening(handled.opening, self._opener.wait_s)
+            if acts and message.poll:
+                # a polling camera asks again as soon as it is answered
+                await self._opener.hold(exchange, self._config.hold_ms / 1000)
+            carried = self._opener.take(exchange)
+        if not message.acts or (message.poll and carried is None):
+            return PushReply(body=codec.REPLY_OTHER)
+        body = codec.reply_plate(
+            carried[0] if carried else None,
+            opens_by_info=self._config.opens == "info",
+            backlog=message.backlog,
+            backlog_id=message.backlog_id,
+        )
+        return PushReply(body=body, sent=carried[1] if carried else None)
+
+    def _is_stranger(self, serial: str) -> bool:
+        expected = self._config.serial
+        if expected is None or not serial or serial == expected:
+            return False
+        self.presence.stranger(f"a camera with serial number {serial} pushes here; {expected} is configured")
+        if serial not in self._strangers and len(self._strangers) < 16:
+            self._strangers.add(serial)
+            log.warning("wrong_camera_pushes", device=self.id, serial=serial, expected=expected)
+        return True
