@@ -1,0 +1,417 @@
+"""Wiring: the only place that knows every part. Builds them from a configuration, starts, reloads, stops.
+
+It decides nothing and speaks no protocol. Order of starting: store, passbook, lanes, HTTP, broker, devices;
+of stopping: the other way round, so that what is under way still finds what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from gated import __version__
+from gated.alerts import AlertDesk, AlertKeeper, Raised, box_clock_stepped
+from gated.api.app import create_api
+from gated.api.ingest import hash_secret
+from gated.api.metrics import Metrics
+from gated.api.permissions import Permission, allowed
+from gated.api.services import DeviceAuth, Services
+from gated.api.tokens import verify
+from gated.api.wire import Served, serve
+from gated.clocks import BoxClock
+from gated.config import Changes, LoadAdapter, SiteConfig, diff
+from gated.devices import Supervised
+from gated.domain import Decision, Disposition, OpeningOutcome, Pass, Passage
+from gated.lane import Lanes, Parts
+from gated.lane.path import Observer
+from gated.logs import Unparsed
+from gated.mqtt.answers import Hooks
+from gated.mqtt.client import Mqtt
+from gated.mqtt.requests import LaneCommand
+from gated.outbox import lane_state_message
+from gated.passbook import Passbook, follow
+from gated.ports import ConfigError, DeviceConfig, DeviceContext, Handle, NotRecorded, PushConfig, Receiver
+from gated.registry import Registry
+from gated.status import DeviceStatus
+from gated.store import Store, alerts, openings, outbox, passes
+from gated.store.records import OpeningRecord
+from gated.wiring import lane_settings, load_adapter, policy_of
+
+log = structlog.get_logger()
+
+_FOLLOW_S = 1.0
+_STATE_EVERY_S = 0.5
+_LAG_EVERY_S = 0.5
+_STOP_S = 2.0
+
+
+class _Counting:
+    """Counts for the metrics, and passes on to whoever else wants to watch (the demo's table)."""
+
+    def __init__(self, metrics: Metrics, also: Observer | None) -> None:
+        self._metrics = metrics
+        self._also = also
+
+    def passage(self, passage: Passage, decision: Decision, seconds: float) -> None:
+        self._metrics.passage(decision.outcome, seconds)
+        log.info(
+            "passage", lane=passage.lane, passage=passage.id, outcome=decision.outcome.value,
+            reason=decision.reason,
+            ms=round(seconds * 1000, 2),
+        )  # fmt: skip
+        if self._also is not None:
+            self._also.passage(passage, decision, seconds)
+
+    def opening(self, lane: str, outcome: OpeningOutcome) -> None:
+        self._metrics.opening(outcome)
+        if self._also is not None:
+            self._also.opening(lane, outcome)
+
+    def other_read(self, disposition: Disposition) -> None:
+        log.debug("read", disposition=disposition.value)
+        if self._also is not None:
+            self._also.other_read(disposition)
+
+
+class Devices:
+    """The configured devices, supervised. Implements `gated.api.services.DeviceControl`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._supervised: dict[str, Supervised] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._receivers: dict[str, tuple[Receiver, Handle, DeviceAuth]] = {}
+        self._unparsed = Unparsed()
+
+    def start(self, config: DeviceConfig, max_body: int, drift_limit: timedelta) -> None:
+        """Builds a device and begins to connect it; returns at once. Raises ConfigError."""
+        app = self._app
+        context = DeviceContext(id=config.id, now=app.clock.now, unparsed=self._unparsed)
+        device = app.load_adapter(config.type).create(config, context)
+        one = Supervised(
+            device, config.type, app.lanes, app.keeper, app.clock, app.mqtt.availability, drift_limit
+        )
+        if isinstance(device, Receiver) and isinstance(config, PushConfig):
+            auth = DeviceAuth(hash_secret(config.token.value()), max_body)
+            self._receivers[config.id] = (device, one.handle, auth)
+        self._supervised[config.id] = one
+        app.mqtt.availability(config.id, online=False)
+        self._tasks[config.id] = asyncio.create_task(one.run(), name=f"device {config.id}")
+
+    async def stop(self, device_id: str) -> None:
+        """Disconnects a device and forgets it."""
+        self._receivers.pop(device_id, None)
+        self._supervised.pop(device_id, None)
+        task = self._tasks.pop(device_id, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=_STOP_S)
+
+    async def stop_all(self) -> None:
+        """Disconnects all devices, at once."""
+        await asyncio.gather(*(self.stop(device_id) for device_id in list(self._tasks)))
+
+    def find(self, device_id: str) -> object | None:
+        """The device, if a command may be handed to it now."""
+        one = self._supervised.get(device_id)
+        return one.device if one is not None and one.commandable else None
+
+    def statuses(self) -> list[DeviceStatus]:
+        return [one.status() for one in self._supervised.values()]
+
+    def receiver(self, device_id: str) -> tuple[Receiver, Handle, DeviceAuth] | None:
+        return self._receivers.get(device_id)
+
+    @property
+    def online(self) -> int:
+        return sum(one.online for one in self._supervised.values())
+
+    def __len__(self) -> int:
+        return len(self._supervised)
+
+
+class App:
+    """The daemon of one site. `async with app:` runs it; `reload` takes a new configuration."""
+
+    def __init__(
+        self,
+        config: SiteConfig,
+        *,
+        load_adapter: LoadAdapter = load_adapter,
+        clock: BoxClock | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = config
+        self.load_adapter = load_adapter
+        self.clock = clock or BoxClock()
+        self.metrics = Metrics()
+        self.passbook = Passbook()
+        self.devices = Devices(self)
+        self.loop_lag_s = 0.0
+        self._observer = _Counting(self.metrics, observer)
+        self._dirty: set[str] = set()
+        self._stack = contextlib.AsyncExitStack()
+        # made when it starts, for they need the store
+        self.store: Store
+        self.lanes: Lanes
+        self.keeper: AlertKeeper
+        self.registry: Registry
+        self.mqtt: Mqtt
+        self.served: Served
+        self._desk: AlertDesk
+
+    async def __aenter__(self) -> App:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        log.info("stopping")
+        await self._stack.aclose()
+        log.info("stopped")
+
+    # --- starting ---------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        config, stack = self.config, self._stack
+        log.info("starting", version=__version__, site=config.site.id)
+        self.store = await Store.open(config.store.url, backups=config.store.backups)
+        stack.push_async_callback(self.store.close)
+        await self._load_passbook()
+        await self._make_lanes()
+        self.clock.on_step.append(self._stepped)
+        self.registry = Registry(
+            self.store,
+            self.passbook.apply,
+            self.clock.now,
+            entrances=lambda: [entrance.id for entrance in self.config.entrances],
+        )
+        self.mqtt = Mqtt(config.mqtt, config.site.id, self.store, self.clock.now, self._hooks())
+        services = self._services()
+        stack.push_async_callback(self.lanes.settled, _STOP_S)
+        await stack.enter_async_context(self._background(self.keeper.run(), "alerts"))
+        stack.push_async_callback(self.keeper.drained, 1.0)
+        await stack.enter_async_context(self._background(self._publish_states(), "lane states"))
+        await stack.enter_async_context(self._background(self._follow_passes(), "passbook"))
+        await stack.enter_async_context(self._background(self._measure_lag(), "loop lag"))
+        self.mqtt.start()
+        stack.push_async_callback(self.mqtt.stop)
+        for device in config.devices:
+            self.devices.start(device, config.api.max_body, self._drift_limit)
+        # pushes are taken as soon as their devices are known, and refused before everything else stops
+        self.served = await stack.enter_async_context(
+            serve(create_api(services), host=config.api.host, port=config.api.port)
+        )
+        stack.push_async_callback(self.devices.stop_all)
+        log.info(
+            "started", url=self.served.url, credentials=len(self.passbook), lanes=len(config.lanes),
+            devices=len(config.devices),
+        )  # fmt: skip
+        # what is here now stays: the collector need not walk it again
+        gc.collect()
+        gc.freeze()
+
+    async def _load_passbook(self) -> None:
+        book = self.passbook
+        await self.store.read(lambda conn: book.load(passes.facts(conn), passes.last_change(conn)))
+
+    async def _make_lanes(self) -> None:
+        config = self.config
+        self._desk = AlertDesk({e.id: e.grid for e in config.entrances}, config.root_grid)
+        self._desk.restore(await self.store.read(alerts.open_by_fold))
+        self.keeper = AlertKeeper(self._desk, self.clock, self._store_alert)
+        parts = Parts(
+            recorder=self.store,
+            passbook=self.passbook,
+            policy=policy_of(config),
+            desk=self._desk,
+            clock=self.clock,
+            find=self.devices.find,
+            refresh=self.follow_passes,
+            raise_alert=self.keeper,
+            observer=self._observer,
+        )
+        self.lanes = Lanes(map(lane_settings, config.lanes), parts, self._dirty.add)
+        self._dirty.update(lane.id for lane in config.lanes)
+        left = await self._settle_openings(lane.id for lane in config.lanes if lane.barrier is not None)
+        for opening in left:
+            log.warning("opening_uncertain", lane=opening.lane, opening=opening.id, why="gated had stopped")
+
+    async def _settle_openings(self, lanes: Iterable[str]) -> list[OpeningRecord]:
+        """What a crash left between the record and the barrier: nobody knows, and nothing is sent again."""
+        now, with_barrier = self.clock.now(), frozenset(lanes)
+        return await self.store.write(lambda conn: openings.settle(conn, now, with_barrier))
+
+    def _services(self) -> Services:
+        services = Services(
+            store=self.store,
+            registry=self.registry,
+            lanes=self.lanes,
+            devices=self.devices,
+            site=self.config,
+            clock=self.clock.now,
+            ready=self._ready,
+            version=__version__,
+            metrics=self.metrics,
+        )
+        self.services = services
+        self.metrics.watch(
+            store_queue=lambda: self.store.depth,
+            loop_lag_seconds=lambda: self.loop_lag_s,
+            devices_online=lambda: self.devices.online,
+            devices_configured=lambda: len(self.devices),
+            mqtt_connected=lambda: float(self.mqtt.connected),
+            passes_live=lambda: len(self.passbook),
+        )
+        return services
+
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            announce=self._announce,
+            lanes=lambda: {lane.id for lane in self.config.lanes},
+            authorize=self._authorize,
+            on_lane_command=self._lane_command,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _background(self, work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("task_failed", task=name)
+                raise
+
+        task = asyncio.create_task(guarded(), name=name)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    @property
+    def _drift_limit(self) -> timedelta:
+        return timedelta(milliseconds=self.config.clock.drift_limit_ms)
+
+    # --- while it runs ----------------------------------------------------------------------------------
+
+    def _ready(self) -> dict[str, str]:
+        """What keeps it from working. A broker that is away does not: messages wait in the store."""
+        error = self.store.last_error
+        return {"store": error} if error else {}
+
+    async def follow_passes(self) -> int:
+        """Brings the passbook up to the store."""
+
+        async def changed_since(change: int) -> tuple[list[Pass], int]:
+            changed = await self.store.read(lambda conn: passes.changed_since(conn, change))
+            return changed, max((one.change for one in changed), default=change)
+
+        return await follow(self.passbook, changed_since)
+
+    async def _follow_passes(self) -> None:
+        """Passes made by another process are known before they are needed; that no passage is decided on
+        old ones is the store's promise, not this task's."""
+        while True:
+            await asyncio.sleep(_FOLLOW_S)
+            try:
+                taken = await self.follow_passes()
+            except Exception as error:
+                log.warning("passbook_not_followed", error=str(error))
+            else:
+                if taken:
+                    log.debug("passes_followed", passes=taken)
+
+    async def _store_alert(self, raised: Raised) -> None:
+        def work(conn: Any) -> None:
+            alerts.upsert(conn, raised.alert, raised.fold_key)
+            outbox.append(conn, [raised.message])
+
+        await self.store.write(work)
+
+    async def _publish_states(self) -> None:
+        """Lane states, at most two a second for each lane."""
+        while True:
+            await asyncio.sleep(_STATE_EVERY_S)
+            if self._dirty:
+                lanes, known = sorted(self._dirty), {lane.id for lane in self.config.lanes}
+                self._dirty.clear()
+                messages = [lane_state_message(self.lanes.status(lane)) for lane in lanes if lane in known]
+                try:
+                    await self.store.write(lambda conn, rows=messages: outbox.append(conn, rows))
+                except NotRecorded:
+                    self._dirty.update(lanes)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_EVERY_S
+            await asyncio.sleep(_LAG_EVERY_S)
+            self.loop_lag_s = max(0.0, loop.time() - due)
+            self.clock.now()  # notices a step also while nothing passes
+
+    def _stepped(self, seconds: float) -> None:
+        log.warning("clock_stepped", seconds=round(seconds, 1))
+        self.keeper(box_clock_stepped(seconds))
+
+    async def _announce(self) -> None:
+        self._dirty.update(lane.id for lane in self.config.lanes)
+
+    async def _authorize(self, token: str, lane: str) -> str | None:
+        principal = await verify(self.store, token, self.clock.now())
+        if principal is None or not allowed(principal.role, Permission.OPEN_LANES):
+            return None
+        return principal.name
+
+    async def _lane_command(self, command: LaneCommand) -> OpeningOutcome:
+        opened = await self.lanes.override(command.lane, person=command.person, reason=command.reason)
+        return opened.outcome
+
+    # --- a new configuration ----------------------------------------------------------------------------
+
+    async def reload(self, config: SiteConfig) -> Changes:
+        """Takes a new configuration without dropping a passage: what did not change is not touched, a lane
+        keeps what is at it, and a device that changed is connected anew."""
+        changes = diff(self.config, config)
+        for name in changes.restart:
+            log.warning("needs_restart", setting=name)
+        kept = {
+            name: getattr(self.config, name)
+            for name in ("store", "api", "mqtt")
+            if name in str(changes.restart)
+        }
+        if "site.id" in changes.restart:
+            kept["site"] = config.site.model_copy(update={"id": self.config.site.id})
+        self.config = config.model_copy(update=kept)
+        self.services.site = self.config
+        self._desk.grids = {entrance.id: entrance.grid for entrance in self.config.entrances}
+        self._desk.default_grid = self.config.root_grid
+        self.lanes.parts.policy = policy_of(self.config)
+        gone = self.lanes.configure(map(lane_settings, self.config.lanes))
+        for device_id in (*changes.devices_removed, *changes.devices_changed):
+            await self.devices.stop(device_id)
+        for device_id in changes.devices_removed:
+            self.mqtt.forget_device(device_id)
+        for device_id in (*changes.devices_added, *changes.devices_changed):
+            try:
+                self.devices.start(self.config.device(device_id), self.config.api.max_body, self._drift_limit)
+            except ConfigError as error:
+                log.error("device_not_started", device=device_id, error=str(error))
+        for lane in gone:
+            await lane.settled(_STOP_S)
+        self._dirty.update(lane.id for lane in self.config.lanes)
+        log.info(
+            "reloaded", devices_added=changes.devices_added, devices_removed=changes.devices_removed,
+            devices_changed=changes.devices_changed, lanes_added=changes.lanes_added,
+            lanes_removed=changes.lanes_removed, lanes_changed=changes.lanes_changed,
+        )  # fmt: skip
+        return changes

@@ -1,0 +1,83 @@
+"""From the configuration's models to the settings that the parts know, and from names to adapters. Pure but
+for importing an adapter's module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from datetime import timedelta
+
+from gated.actuation import BarrierSettings
+from gated.config import LaneConfig, SiteConfig, UnknownDeviceType
+from gated.lane import InputRef, LaneSettings, PositionRef
+from gated.ports import AdapterModule
+from rules import Policy
+
+_NOT_A_DEVICE = frozenset({"simulator"})
+_TYPE = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def adapter_types() -> list[str]:
+    """The device types that this installation has."""
+    import pkgutil
+
+    import adapters
+
+    found = (module.name for module in pkgutil.iter_modules(adapters.__path__))
+    return sorted(name for name in found if not name.startswith("_") and name not in _NOT_A_DEVICE)
+
+
+def load_adapter(type_: str) -> AdapterModule:
+    """The module `adapters.<type>`, imported now. Raises UnknownDeviceType."""
+    if not _TYPE.fullmatch(type_) or type_ not in adapter_types():
+        raise UnknownDeviceType(type_, tuple(adapter_types()))
+    module: AdapterModule = importlib.import_module(f"adapters.{type_}")  # type: ignore[assignment]
+    return module
+
+
+def policy_of(config: SiteConfig) -> Policy:
+    """The parameters of the rules."""
+    return Policy(timezone=config.site.zone, **config.policy.model_dump())
+
+
+def lane_settings(lane: LaneConfig) -> LaneSettings:
+    """One lane as its path knows it."""
+    barrier = None
+    if lane.barrier is not None:
+        barrier = BarrierSettings(
+            device=lane.barrier.device,
+            output=lane.barrier.output,
+            pulse_ms=lane.pulse_ms,
+            cool_down_s=lane.cool_down_ms / 1000,
+            open_timeout_s=lane.open_timeout_ms / 1000,
+            confirm_s=lane.confirm_ms / 1000,
+            # an opening that waited longer than a read may be old would be for a vehicle that has gone
+            max_wait_s=lane.max_age_ms / 1000,
+            position_device=lane.position.device if lane.position else None,
+        )
+    return LaneSettings(
+        id=lane.id,
+        entrance=lane.entrance,
+        direction=lane.direction,
+        readers=tuple((camera.device, camera.channel) for camera in lane.cameras),
+        barrier=barrier,
+        position=PositionRef(
+            lane.position.device,
+            lane.position.input,
+            lane.position.output,
+            inverted=lane.position.active == "closed",
+        )
+        if lane.position
+        else None,
+        presence=_input(lane.presence),
+        fire=_input(lane.fire),
+        merge_s=lane.merge_ms / 1000,
+        max_age=timedelta(milliseconds=lane.max_age_ms),
+    )
+
+
+def _input(ref: object) -> InputRef | None:
+    if ref is None:
+        return None
+    return InputRef(ref.device, ref.input, ref.inverted)  # type: ignore[attr-defined]
