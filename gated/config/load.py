@@ -62,7 +62,8 @@ def loads(
 class _Loader:
     def __init__(self, source: Source, load_adapter: LoadAdapter, base: FilePath | None) -> None:
         self._source = source
-        self._data: dict[str, Any] = source.data if base is None else _beside(source.data, base)
+        self._data: dict[str, Any] = source.data
+        self._base = base
         self._load_adapter = load_adapter
         self._problems: list[Problem] = []
         self._adapters: dict[str, AdapterModule | None] = {}
@@ -70,7 +71,7 @@ class _Loader:
     def site(self) -> SiteConfig:
         known = (*_SECTIONS, *_LISTS)
         for key in self._data:
-            if key not in known:
+            if key not in known and not key.startswith("x-"):  # x-...: a place for anchors
                 self._note(Finding((key,), "unknown section", did_you_mean(key, known), "未知的配置段"))
         for key in _REQUIRED:
             if self._data.get(key) is None:
@@ -121,11 +122,15 @@ class _Loader:
         )
 
     def _section(self, name: str, model: type[BaseModel]) -> BaseModel | None:
-        return self._validate(model, self._data[name], (name,))
+        valid = self._validate(model, self._data[name], (name,))
+        if isinstance(valid, models.StoreSettings) and valid.path is not None and self._base is not None:
+            return valid.model_copy(update={"url": f"sqlite:///{_anchored_value(valid.path, self._base)}"})
+        return valid
 
     def _validate(self, model: type[_Model], data: Any, at: Path) -> _Model | None:
         try:
-            return model.model_validate(data)
+            valid = model.model_validate(data)
+            return valid if self._base is None else _anchored(valid, self._base)
         except ValidationError as error:
             for finding in findings(error, model, data, at):
                 self._note(finding)
@@ -198,29 +203,24 @@ class _Loader:
         return self._adapters[type_]
 
 
-def _beside(data: dict[str, Any], base: FilePath) -> dict[str, Any]:
-    """The same data with relative paths made to count from `base`: secrets (`{file: PATH}`), the store's, and
-    those of TLS. Anything of another shape than expected is left for validation to refuse."""
+def _anchored(section: _Model, base: FilePath) -> _Model:
+    """The same section with every relative path in it made to count from `base`."""
+    changed = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        after = _anchored_value(value, base)
+        if after is not value:
+            changed[name] = after
+    return section.model_copy(update=changed) if changed else section
 
-    def anchored(path: Any) -> Any:
-        return str(base / FilePath(path).expanduser()) if isinstance(path, str) and path else path
 
-    def secrets(value: Any) -> Any:
-        if isinstance(value, dict):
-            if value.keys() == {"file"}:
-                return {"file": anchored(value["file"])}
-            return {key: secrets(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [secrets(item) for item in value]
-        return value
-
-    result: dict[str, Any] = secrets(data)
-    store, mqtt = result.get("store"), result.get("mqtt")
-    if isinstance(store, dict):
-        store["backups"] = anchored(store.get("backups"))
-        scheme, separator, path = str(store.get("url")).partition("sqlite:///")
-        if separator and not scheme and path and not path.startswith(":"):
-            store["url"] = f"sqlite:///{anchored(path)}"
-    if isinstance(mqtt, dict) and isinstance(mqtt.get("tls"), dict):
-        mqtt["tls"] = {key: anchored(path) for key, path in mqtt["tls"].items()}
-    return result
+def _anchored_value(value: Any, base: FilePath) -> Any:
+    if isinstance(value, FilePath):
+        path = value.expanduser()
+        return path if path.is_absolute() else base / path
+    if isinstance(value, BaseModel):
+        return _anchored(value, base)
+    if isinstance(value, tuple):
+        items = tuple(_anchored_value(item, base) for item in value)
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+    return value

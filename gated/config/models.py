@@ -106,7 +106,7 @@ class StoreSettings(Section):
                 raise ValueError("must name a file: sqlite:////var/lib/gated/gated.db (four slashes)")
             return value
         login = rest.split("/", 1)[0].rpartition("@")[0]
-        if ":" in login:
+        if ":" in login or "password=" in rest:
             raise ValueError("holds a password; leave it out and use ~/.pgpass or the variable PGPASSWORD")
         return value
 
