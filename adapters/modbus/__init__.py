@@ -1,0 +1,5 @@
+"""Modbus TCP relay boards: pulses and inputs. See `docs/devices/modbus.md`."""
+
+from adapters.modbus.device import Config, ModbusRelays, create
+
+__all__ = ["Config", "ModbusRelays", "create"]
