@@ -1,0 +1,295 @@
+"""One ONVIF device under the daemon's contract: entered, read through `events()`, opened, photographed.
+
+Wires the parts together and decides nothing about passages. It forgets everything when it is left; the daemon enters
+it anew after a back-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Target
+from adapters.onvif.config import Config
+from adapters.onvif.relay import Relays
+from adapters.onvif.subscription import Subscription
+from gated.domain import BarrierPosition, DeviceEvent, Heartbeat, OpeningOutcome
+from gated.ports import (
+    DeviceContext,
+    DeviceInfo,
+    DeviceRefused,
+    DeviceUnavailable,
+    Opened,
+    Pulse,
+)
+
+log = structlog.get_logger()
+HEARTBEAT_S = 10.0
+BUSY_S = 300.0  # some Dahua cameras refuse subscriptions for minutes, until their one listener has run out
+_BACK_OFF_S = (1.0, 60.0)
+_NAMESPACES = {
+    "http://www.onvif.org/ver10/device/wsdl": "devicemgmt",
+    "http://www.onvif.org/ver10/deviceIO/wsdl": "deviceio",
+    "http://www.onvif.org/ver10/events/wsdl": "events",
+    "http://www.onvif.org/ver10/media/wsdl": "media",
+    "http://www.onvif.org/ver10/doorcontrol/wsdl": "doorcontrol",
+}
+_DEFAULT_PATHS = {"events": "/onvif/event_service", "media": "/onvif/media_service"}
+
+
+class OnvifDevice:
+    """An ONVIF camera or door controller: `Device`, `Barrier`, `Position` (of a controller's doors), `Snapshots`.
+
+    Outputs are named by their relay token, by their place (`"0"` is the first), or `door:<token>`.
+    """
+
+    def __init__(self, config: Config, context: DeviceContext) -> None:
+        self.id = context.id
+        self._config = config
+        self._context = context
+        self._plates = tuple(each.as_topic() for each in config.plate_topics)
+        self._camera: Camera | None = None
+        self._relays: Relays | None = None
+        self._services: dict[str, Target] = {}
+        self._subscription: Subscription | None = None
+        self._snapshot_uri = ""
+        self._about = DeviceInfo()
+        self._seen: set[str] = set()
+        self._drifting = False
+
+    @property
+    def info(self) -> DeviceInfo:
+        return self._about
+
+    async def __aenter__(self) -> Self:
+        camera = Camera(self._config, self._context.now)
+        self._camera = camera
+        try:
+            await camera.measure_clock()
+            await self._introduce(camera)
+            await self._discover(camera)
+            self._relays = Relays(
+                camera,
+                {name: self._services[name] for name in ("deviceio", "devicemgmt") if name in self._services},
+                relay=self._config.relay,
+                pulse_ms=self._config.pulse_ms,
+                door=self._services.get("doorcontrol"),
+            )
+            if self._config.relay is not None:
+                await self._relays.prepare()
+            try:
+                await self._subscribe()
+            except Faulted as error:
+                # no room for another listener yet: its relay works all the same, and events() goes on trying
+                log.warning("onvif_subscription_refused_for_now", device=self.id, fault=str(error.fault))
+        except BaseException:
+            await self._leave()
+            raise
+        self._note_clock(camera.offset if camera.clock_known else None)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        camera, self._camera = self._camera, None
+        self._relays = None
+        try:
+            if subscription is not None:
+                await subscription.unsubscribe()
+        finally:
+            if camera is not None:
+                camera.close()
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[DeviceEvent]:
+        """See `gated.ports.Device`. Replayed state is marked `initial`; a Heartbeat carries the device's clock."""
+        camera = self._entered()
+        loop = asyncio.get_running_loop()
+        beat = loop.time()
+        received = self._context.now()
+        yield self._heartbeat(received, received + camera.offset if camera.clock_known else None)
+        while True:
+            if self._subscription is None:
+                await self._subscribe_patiently()
+            subscription = self._subscription
+            assert subscription is not None  # noqa: S101 - _subscribe_patiently sets it or raises
+            try:
+                await subscription.renew_if_due(self._config.pull_s)
+                pulled, received = await subscription.pull(
+                    self._config.pull_s, device=self.id, plates=self._plates
+                )
+            except Faulted as error:
+                # forgotten by the device, after a restart or too long a silence: there is nothing to give back
+                log.info("onvif_subscription_lost", device=self.id, fault=str(error.fault))
+                self._subscription = None
+                continue
+            except Nonsense as error:
+                self._unparsed("reply", error.sample, str(error))
+                raise
+            except NotOnvif as error:
+                raise DeviceUnavailable(str(error)) from None  # it was ONVIF a moment ago
+            for each in (*pulled.unparsed, *pulled.unknown):
+                self._unparsed(each.kind, each.sample, each.why)
+            for event in pulled.events:
+                if not self._config.topics or self._wanted(event):
+                    yield event
+            if loop.time() - beat >= min(HEARTBEAT_S, self._config.pull_s):
+                beat = loop.time()
+                self._follow_clock(camera, pulled.current, received)
+                yield self._heartbeat(received, pulled.current)
+
+    async def _subscribe_patiently(self) -> None:
+        """Subscribes, again and again while the device has no room. Raises DeviceUnavailable after BUSY_S."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + BUSY_S
+        wait = _BACK_OFF_S[0]
+        while True:
+            try:
+                await self._subscribe()
+            except Faulted as error:
+                if loop.time() + wait > give_up:
+                    raise DeviceUnavailable(f"it accepts no subscription: {error.fault}") from None
+            else:
+                return
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            wait = min(wait * 2, _BACK_OFF_S[1])
+
+    async def _subscribe(self) -> None:
+        camera = self._entered()
+        events = self._services.get("events") or Target(_DEFAULT_PATHS["events"])
+        try:
+            self._subscription = await Subscription.create(camera, events, self._config.topics)
+        except DeviceRefused as error:
+            raise DeviceRefused(f"events are refused: {error}") from None
+
+    def _wanted(self, event: DeviceEvent) -> bool:
+        return True
+
+    def _heartbeat(self, received: datetime, device_time: datetime | None) -> Heartbeat:
+        return Heartbeat(device=self.id, received_at=received, device_time=device_time)
+
+    def _follow_clock(self, camera: Camera, current: datetime | None, received: datetime) -> None:
+        """Every answer says what time the device has; its digests are dated by that."""
+        if current is None:
+            return
+        drift = current - received
+        if abs(drift - camera.offset) > timedelta(seconds=2):
+            camera.offset = drift
+        self._note_clock(drift)
+
+    def _note_clock(self, drift: timedelta | None) -> None:
+        about = self._about
+        self._about = DeviceInfo(about.vendor, about.model, about.firmware, about.serial, drift)
+        limit = self._config.clock_drift_limit_s
+        drifting = drift is not None and abs(drift.total_seconds()) > limit
+        if drifting != self._drifting:
+            self._drifting = drifting
+            seconds = None if drift is None else round(drift.total_seconds(), 1)
+            log.warning(
+                "onvif_clock_drift", device=self.id, drifting=drifting, seconds=seconds, limit_s=limit
+            )
+
+    def _unparsed(self, kind: str, sample: bytes, why: str) -> None:
+        if kind not in self._seen and len(self._seen) < 200:
+            self._seen.add(kind)
+            self._context.unparsed(self.id, kind, sample, why)
+
+    # --- powers ---------------------------------------------------------------------------------------
+
+    async def open(self, pulse: Pulse) -> Opened:
+        """One pulse, timed by the device, sent once; see `gated.ports.Barrier`. REJECTED where the device cannot
+        time it."""
+        if self._relays is None:
+            return Opened(OpeningOutcome.UNREACHABLE, "the device is not connected")
+        return await self._relays.open(pulse)
+
+    async def position(self, output: str | None = None) -> BarrierPosition:
+        """Where a door of a controller is; UNKNOWN for a camera's relay."""
+        return BarrierPosition.UNKNOWN if self._relays is None else await self._relays.position(output)
+
+    async def snapshot(self) -> bytes:
+        """A JPEG of the first profile, now. Raises the device errors."""
+        camera = self._entered()
+        if not self._snapshot_uri:
+            media = self._services.get("media") or Target(_DEFAULT_PATHS["media"])
+            profiles: Any = await camera.ask("media", media, "GetProfiles")
+            token = next((each.get("token") for each in profiles or [] if isinstance(each, dict)), None)
+            if token is None:
+                raise DeviceUnavailable("the device has no media profile")
+            found: Any = await camera.ask("media", media, "GetSnapshotUri", ProfileToken=token)
+            self._snapshot_uri = str((found or {}).get("Uri") or "")
+            if not self._snapshot_uri:
+                raise DeviceUnavailable("the device names no address for pictures")
+        picture = await camera.fetch(self._snapshot_uri)
+        if not picture.startswith(b"\xff\xd8"):
+            raise DeviceUnavailable("the picture is no JPEG")
+        return picture
+
+    # --- getting to know it ---------------------------------------------------------------------------
+
+    def _entered(self) -> Camera:
+        if self._camera is None:
+            raise DeviceUnavailable("the device is not connected")
+        return self._camera
+
+    async def _introduce(self, camera: Camera) -> None:
+        """Asks who it is; the first request that needs the password."""
+        target = Target(self._config.path)
+        try:
+            found: Any = await camera.ask("devicemgmt", target, "GetDeviceInformation")
+        except (Faulted, Nonsense) as error:
+            self._unparsed("device information", getattr(error, "sample", b""), str(error))
+            return
+        words = (
+            {name: str(value or "")[:100] for name, value in found.items()} if isinstance(found, dict) else {}
+        )
+        self._about = DeviceInfo(
+            vendor=words.get("Manufacturer", ""),
+            model=words.get("Model", ""),
+            firmware=words.get("FirmwareVersion", ""),
+            serial=words.get("SerialNumber", ""),
+        )
+
+    async def _discover(self, camera: Camera) -> None:
+        """Where its services are: GetServices, else GetCapabilities, which older devices have."""
+        device = Target(self._config.path)
+        self._services = {"devicemgmt": device}
+        try:
+            found: Any = await camera.ask("devicemgmt", device, "GetServices", IncludeCapability=False)
+            for each in found or []:
+                name = _NAMESPACES.get(str(each.get("Namespace")))
+                if name is not None and name not in self._services:
+                    self._services[name] = camera.target(str(each.get("XAddr") or ""), self._config.path)
+        except (Faulted, Nonsense) as error:
+            log.debug("onvif_no_get_services", device=self.id, why=str(error))
+        if "events" not in self._services:
+            await self._ask_capabilities(camera, device)
+
+    async def _ask_capabilities(self, camera: Camera, device: Target) -> None:
+        try:
+            found: Any = await camera.ask("devicemgmt", device, "GetCapabilities", Category=["All"])
+        except (Faulted, Nonsense) as error:
+            log.debug("onvif_no_get_capabilities", device=self.id, why=str(error))
+            return
+        found = found if isinstance(found, dict) else {}
+        extension = found.get("Extension")
+        places = {
+            "events": found.get("Events"),
+            "media": found.get("Media"),
+            # DeviceIO hides one level down
+            "deviceio": extension.get("DeviceIO") if isinstance(extension, dict) else None,
+        }
+        for name, place in places.items():
+            if isinstance(place, dict) and place.get("XAddr"):
+                self._services.setdefault(name, camera.target(str(place["XAddr"]), self._config.path))
