@@ -33,9 +33,8 @@ class Pulse:
 class ModbusRelayBoard:
     """`async with ModbusRelayBoard() as board: board.port`. `relays` and `inputs`: how many.
 
-    `pulses` records every timed command, and every other time that a relay was closed when it opens; `coils` and `states` are
-    its outputs and inputs now.
-    `booms[relay]` is raised by that relay (when it closes). With `limit_inputs[relay] = (open, closed)`
+    `pulses` records every timed command, and every other time that a relay was closed when it opens;
+    `coils` and `states` are its outputs and inputs now. `booms[relay]` is raised when that relay closes. With `limit_inputs[relay] = (open, closed)`
     the boom's limit switches are those inputs. Faults: `hang` answers no write (reads go on); `refuse`
     answers writes with "device failure"; `late_s` delays every answer.
     """

@@ -93,6 +93,9 @@ class Bench(ABC):
     def attach(self, session: Session) -> None:  # noqa: B027 - most devices need none
         """For devices that push: route their pushes to `session.device` and `session.handle`."""
 
+    async def prepare(self) -> None:  # noqa: B027 - most need nothing
+        """Called before a session begins."""
+
     @abstractmethod
     async def emit(self) -> None:
         """The double reports one thing that becomes at least one event (subject to `faults`)."""
@@ -140,6 +143,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self.bench.attach(self)
+        await self.bench.prepare()
         self._task = asyncio.create_task(self._run())
         try:
             await asyncio.wait_for(asyncio.shield(self._entered), 10)
@@ -336,7 +340,7 @@ class Contract:
         device = bench.device()
         async with Session(bench, device):
             bench.faults.hang = True
-            await asyncio.sleep(0.15)  # what was under way before is answered
+            await asyncio.sleep(0.3)  # what was under way before is answered
             opened = await timed(bench, device, pulse(bench))
             assert opened.outcome is OpeningOutcome.UNCERTAIN, opened
             bench.faults.hang = False
