@@ -62,7 +62,7 @@ class Ingest:
         body_s: float = 10.0,
     ) -> None:
         self._services = services
-        self._limiter = limiter or FailureLimiter()
+        self._limiter = FailureLimiter() if limiter is None else limiter
         self._max_in_flight = in_flight
         self._memory = memory
         self._body_s = body_s

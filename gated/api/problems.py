@@ -79,7 +79,7 @@ class FieldError:
         }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Problem(Exception):
     """A reply that is no success. `detail` and `detail_zh` are sentences for a person; without secrets."""
 
