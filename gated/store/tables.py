@@ -1,0 +1,251 @@
+"""The tables: what is kept, and which indexes are worth their cost on the path of a passage.
+
+Times are microseconds since 1970 (UTC), ids are those of `gated.ids`, enums are kept as their words, JSON as
+text that nobody searches. Changing anything here needs a migration; a test compares the two. No I/O.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the key is called INTEGER, which there holds 64 bits as well
+Number = BigInteger().with_variant(Integer, "sqlite")
+Id = String(26)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""`passes`: the number of the last change of a pass. `published`: the outbox id up to which all messages were
+acknowledged. `settled`: the passage up to which openings were settled at a start."""
+
+passes = Table(
+    "passes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("holder_name", Text, nullable=False),
+    Column("holder_phone", Text),
+    Column("dwelling_id", Text),
+    Column("entrances", Text),  # JSON list; null: all of them
+    Column("valid_from", BigInteger, nullable=False),
+    Column("valid_until", BigInteger, nullable=False),
+    Column("hours", Text, nullable=False),  # JSON list of [days, since, until]
+    Column("limits", Text, nullable=False),  # JSON object
+    Column("state", String(16), nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("revoked_reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Index(None, "change", unique=True),
+    sqlite_with_rowid=False,
+)
+
+pass_credentials = Table(
+    "pass_credentials",
+    metadata,
+    Column("pass_id", Id, ForeignKey("passes.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("value", Text, nullable=False),
+    Index(None, "value", "kind"),
+    sqlite_with_rowid=False,
+)
+
+passages = Table(
+    "passages",
+    metadata,
+    # the order in which they were recorded; ids follow the clocks of devices
+    Column("n", Number, primary_key=True, autoincrement=True),
+    Column("id", Id, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("entrance", Text, nullable=False),
+    Column("direction", String(8), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("device_time", BigInteger),
+    Column("device", Text, nullable=False),
+    Column("key", Text),
+    Column("channel", Text),
+    Column("credential_kind", String(16)),
+    Column("credential", Text),
+    Column("raw", Text, nullable=False),
+    Column("confidence", Float),
+    Column("outcome", String(8), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rule_id", Text, nullable=False),
+    Column("pass_id", Id),
+    Column("change", BigInteger, nullable=False),
+    Column("continues", Id),
+    Column("details", Text, nullable=False),  # JSON: the explanation, and what else the read said
+    UniqueConstraint("id"),
+    Index(None, "at"),
+    Index(None, "lane", "at"),
+    Index(None, "credential", "at"),
+    # granted ones are most of all: they are found through `at`
+    Index(
+        None,
+        "outcome",
+        "at",
+        sqlite_where=text("outcome <> 'grant'"),
+        postgresql_where=text("outcome <> 'grant'"),
+    ),
+)
+
+reads = Table(
+    "reads",
+    metadata,
+    Column("n", Number, primary_key=True, autoincrement=True),
+    Column("device", Text, nullable=False),
+    Column("key", Text),
+    # part of what makes two reads the same: the device's time, or the hour where it gave none
+    Column("moment", BigInteger, nullable=False),
+    Column("disposition", String(16), nullable=False),
+    Column("lane", Text),
+    Column("passage_id", Id),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("credential_kind", String(16)),
+    Column("credential", Text),
+    Column("raw", Text, nullable=False),
+    Column("confidence", Float),
+    Column("details", Text, nullable=False),
+    UniqueConstraint("device", "key", "moment", "disposition"),
+    Index(None, "last_at"),
+    Index(None, "credential"),
+)
+"""Reads that made no passage of their own. The same one again only counts."""
+
+openings = Table(
+    "openings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("lane", Text, nullable=False),
+    Column("cause", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("passage_id", Id),
+    Column("person", Text),
+    Column("reason", Text),
+    Column("detail", Text, nullable=False),
+    Index(None, "passage_id"),
+    Index(
+        "ix_openings_pending",
+        "id",
+        sqlite_where=text("outcome = 'pending'"),
+        postgresql_where=text("outcome = 'pending'"),
+    ),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("fold_key", Text, nullable=False),
+    Column("grid", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("text_zh", Text, nullable=False),
+    Column("text_en", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("raised_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("lane", Text),
+    Column("device", Text),
+    Column("passage_id", Id),
+    Index(None, "grid", "id"),
+    Index(None, "state", "id"),
+    sqlite_with_rowid=False,
+)
+
+topics = Table(
+    "topics",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("topic", Text, nullable=False),
+    UniqueConstraint("topic"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # assigned by `gated.store.sequence` in the order of commits, which no sequence of a database promises
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("topic_id", Integer, ForeignKey("topics.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("retain", Boolean, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    UniqueConstraint("topic_id", "seq"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    UniqueConstraint("hash"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "created_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("n", Number, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Text, nullable=False),  # JSON
+    Index(None, "subject"),
+)
