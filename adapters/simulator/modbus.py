@@ -34,9 +34,9 @@ class ModbusRelayBoard:
     """`async with ModbusRelayBoard() as board: board.port`. `relays` and `inputs`: how many.
 
     `pulses` records every timed command, and every other time that a relay was closed when it opens;
-    `coils` and `states` are its outputs and inputs now. `booms[relay]` is raised when that relay closes. With `limit_inputs[relay] = (open, closed)`
-    the boom's limit switches are those inputs. Faults: `hang` answers no write (reads go on); `refuse`
-    answers writes with "device failure"; `late_s` delays every answer.
+    `coils` and `states` are its outputs and inputs now. `booms[relay]` is raised when that relay closes. With
+    `limit_inputs[relay] = (open, closed)` the boom's limit switches are those inputs. Faults: `hang` answers
+    no write (reads go on); `refuse` answers writes with "device failure"; `late_s` delays every answer.
     """
 
     def __init__(

@@ -21,7 +21,9 @@ class Malformed(ValueError):
 
 
 def _clean(value: bytes) -> str:
-    return "".join(c for c in value.decode("utf-8", "replace") if c.isprintable()).strip()[:_MAX_VALUE]
+    # the first line only: behind a damaged boundary there may be the next field, which may be the password
+    line = value.decode("utf-8", "replace").strip().split("\n", 1)[0]
+    return "".join(c for c in line if c.isprintable()).strip()[:_MAX_VALUE]
 
 
 def urlencoded(body: bytes) -> dict[str, str]:

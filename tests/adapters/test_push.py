@@ -1,0 +1,198 @@
+"""Opening by reply, and being there: the parts that all pushing devices share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from adapters._push import Presence, PushDevice, ReplyOpener
+from gated.domain import OpeningOutcome
+from gated.ports import DeviceRefused, DeviceUnavailable, Opened, Pulse
+
+
+def pulse(answers: str | None = None, number: int = 1) -> Pulse:
+    return Pulse(id=f"01OPENING{number}", milliseconds=700, output="0", answers=answers)
+
+
+async def opening(opener: ReplyOpener, order: Pulse) -> asyncio.Task[Opened]:
+    task = asyncio.create_task(opener.open(order))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_attaches_to_the_push_that_it_answers() -> None:
+    opener = ReplyOpener(1.0)
+    with opener.exchange("a", opens=True) as first, opener.exchange("b", opens=True) as second:
+        task = await opening(opener, pulse("b"))
+        assert opener.take(first) is None
+        carried = opener.take(second)
+        assert carried is not None
+        carried[1](True)
+    assert (await task).outcome is OpeningOutcome.ACCEPTED
+
+
+async def test_attaches_to_any_push_that_can_carry_it() -> None:
+    opener = ReplyOpener(1.0)
+    with opener.exchange("a", opens=False) as backlog, opener.exchange(None, opens=True) as poll:
+        task = await opening(opener, pulse("gone"))
+        assert opener.take(backlog) is None
+        carried = opener.take(poll)
+        assert carried is not None
+        carried[1](True)
+    assert (await task).outcome is OpeningOutcome.ACCEPTED
+
+
+async def test_waits_for_the_next_push() -> None:
+    opener = ReplyOpener(1.0)
+    task = await opening(opener, pulse())
+    with opener.exchange(None, opens=True) as exchange:
+        carried = opener.take(exchange)
+    assert carried is not None
+    carried[1](True)
+    assert (await task).outcome is OpeningOutcome.ACCEPTED
+
+
+async def test_nobody_asked_is_unreachable_and_never_sent_late() -> None:
+    opener = ReplyOpener(0.05)
+    opened = await opener.open(pulse())
+    assert opened.outcome is OpeningOutcome.UNREACHABLE
+    with opener.exchange(None, opens=True) as exchange:
+        assert opener.take(exchange) is None
+
+
+async def test_attached_but_not_answered_in_time_is_withdrawn() -> None:
+    opener = ReplyOpener(0.05)
+    with opener.exchange("a", opens=True) as exchange:
+        assert (await opener.open(pulse("a"))).outcome is OpeningOutcome.UNREACHABLE
+        assert opener.take(exchange) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "outcome"), [(True, "accepted"), (False, "uncertain"), (None, "uncertain")]
+)
+async def test_what_the_server_says_of_the_reply(written: bool | None, outcome: str) -> None:
+    opener = ReplyOpener(0.05)
+    with opener.exchange("a", opens=True) as exchange:
+        task = await opening(opener, pulse("a"))
+        carried = opener.take(exchange)
+    assert carried is not None
+    if written is not None:
+        carried[1](written)
+        carried[1](not written)  # only the first word counts
+    assert (await task).outcome == outcome
+
+
+async def test_cancelled_before_the_reply_is_withdrawn() -> None:
+    opener = ReplyOpener(1.0)
+    with opener.exchange("a", opens=True) as exchange:
+        task = await opening(opener, pulse("a"))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert opener.take(exchange) is None
+    with opener.exchange("b", opens=True) as exchange:
+        assert opener.take(exchange) is None
+
+
+async def test_a_push_that_could_not_be_recorded_gives_its_pulse_to_the_next() -> None:
+    opener = ReplyOpener(1.0)
+    with contextlib.suppress(RuntimeError), opener.exchange("a", opens=True):
+        task = await opening(opener, pulse("a"))
+        raise RuntimeError("not recorded")
+    with opener.exchange("a", opens=True) as resend:
+        carried = opener.take(resend)
+    assert carried is not None
+    carried[1](True)
+    assert (await task).outcome is OpeningOutcome.ACCEPTED
+
+
+async def test_each_reply_carries_one_pulse() -> None:
+    opener = ReplyOpener(1.0)
+    tasks = [await opening(opener, pulse(number=number)) for number in (1, 2)]
+    ids = []
+    for _ in range(3):
+        with opener.exchange(None, opens=True) as exchange:
+            if (carried := opener.take(exchange)) is not None:
+                ids.append(carried[0].id)
+                carried[1](True)
+    assert ids == ["01OPENING1", "01OPENING2"]
+    assert {(await task).outcome for task in tasks} == {OpeningOutcome.ACCEPTED}
+
+
+async def test_waits_no_longer_than_the_openings_end() -> None:
+    opener = ReplyOpener(5.0)
+    suppressed: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+    suppressed.set_result(Opened(OpeningOutcome.SUPPRESSED))
+    with opener.exchange("a", opens=True) as exchange:
+        async with asyncio.timeout(0.5):
+            await exchange.opening(suppressed, opener.wait_s)
+        assert opener.take(exchange) is None
+
+
+async def test_an_opening_that_never_ends_does_not_hold_the_camera() -> None:
+    opener = ReplyOpener(0.05)
+    pending: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+    with opener.exchange("a", opens=True) as exchange:
+        await exchange.opening(pending, opener.wait_s)
+    assert not pending.cancelled()
+
+
+async def test_a_held_poll_is_answered_as_soon_as_there_is_a_pulse() -> None:
+    opener = ReplyOpener(1.0)
+    with opener.exchange(None, opens=True) as poll:
+        held = asyncio.create_task(opener.hold(poll, 5.0))
+        await asyncio.sleep(0)
+        task = await opening(opener, pulse())
+        async with asyncio.timeout(0.5):
+            await held
+        carried = opener.take(poll)
+    assert carried is not None
+    carried[1](True)
+    await task
+
+
+# --- being there ------------------------------------------------------------------------------------------
+
+
+async def test_enters_at_once_if_heard_from() -> None:
+    device = PushDevice("cam-1", 60.0)
+    device.presence.heard()
+    async with asyncio.timeout(0.5), device:
+        pass
+
+
+async def test_enters_with_its_first_push() -> None:
+    device = PushDevice("cam-1", 60.0)
+    asyncio.get_running_loop().call_later(0.05, device.presence.heard)
+    async with asyncio.timeout(1.0), device:
+        pass
+
+
+async def test_silence_ends_it_and_a_push_brings_it_back() -> None:
+    device = PushDevice("cam-1", 0.1)
+    device.presence.heard()
+    async with device:
+        with pytest.raises(DeviceUnavailable, match="pushed nothing"):
+            await anext(aiter(device.events()))
+    with pytest.raises(DeviceUnavailable):
+        await device.__aenter__()
+    woken = asyncio.create_task(device.heard())
+    await asyncio.sleep(0)
+    device.presence.heard()
+    await woken
+    async with device:
+        pass
+
+
+async def test_a_stranger_is_refused_only_while_the_right_one_is_silent() -> None:
+    presence = Presence(0.1)
+    presence.heard()
+    presence.stranger("another serial number")
+    await presence.arrive(0.01)
+    await asyncio.sleep(0.05)
+    presence.stranger("another serial number")
+    assert isinstance(await presence.loss(), DeviceRefused)
+    with pytest.raises(DeviceRefused, match="another serial number"):
+        await presence.arrive(0.01)
