@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from gated.mqtt.settings import MqttSettings, TlsSettings
 from gated.ports import ConfigError
@@ -74,10 +74,30 @@ def endpoint(settings: MqttSettings, *, client_id: str, version: Version, will_t
     )
 
 
-def tls_context(settings: TlsSettings) -> ssl.SSLContext:
+class TlsContext(ssl.SSLContext):
+    """A context that knows its last socket: when a handshake fails, paho leaves the socket to the garbage
+    collector."""
+
+    last: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        self.last = super().wrap_socket(*args, **options)
+        return self.last
+
+    def close_last(self) -> None:
+        if self.last is not None:
+            self.last.close()
+
+
+def tls_context(settings: TlsSettings) -> TlsContext:
     """The context for `settings`; reads the files. Raises BrokerRefused (kind `tls`) naming the file."""
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the name in it
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
+        if settings.ca is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(settings.ca)
     except (OSError, ssl.SSLError) as error:
         raise BrokerRefused("tls", f"cannot use mqtt.tls.ca {settings.ca}: {_reason(error)}") from error
     if settings.cert is not None and settings.key is not None:
@@ -92,4 +112,6 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
 
 
 def _reason(error: OSError) -> str:
-    return error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or str(error)
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason
+    return error.strerror or str(error)

@@ -253,8 +253,18 @@ class Link:
 
     def _dial(self) -> None:
         plan = self._endpoint
-        if plan.tls is not None:
-            self._client.tls_set_context(tls_context(plan.tls))
+        context = None if plan.tls is None else tls_context(plan.tls)
+        if context is not None:
+            self._client.tls_set_context(context)
+        try:
+            self._connect_socket()
+        except LinkError:
+            if context is not None:
+                context.close_last()
+            raise
+
+    def _connect_socket(self) -> None:
+        plan = self._endpoint
         properties = None
         if plan.version == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -308,7 +318,7 @@ class Link:
 
     @property
     def _misc_s(self) -> float:
-        return min(5.0, self._endpoint.keepalive / 3)
+        return min(5.0, (self._client.keepalive or 15) / 3)  # the broker may have set another
 
     def _tick(self) -> None:
         self._client.loop_misc()
