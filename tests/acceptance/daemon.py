@@ -1,4 +1,4 @@
-"""The real daemon as a process, its cameras as raw HTTP clients, and its subscribers, for acceptance tests."""
+"""The real daemon as a process, its cameras as raw HTTP clients, its subscribers: for acceptance tests."""
 
 from __future__ import annotations
 
