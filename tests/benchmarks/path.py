@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.benchmarks import nodered, path_gated
-from tests.benchmarks.path_world import LANES, Subscriber, broker
+from tests.benchmarks.path_world import CACHE, LANES, Subscriber, broker
 from tests.benchmarks.report import emit, fault, finish, note_if_busy, percentile, say, turns
 
 PASSES = 12_000
@@ -187,7 +187,7 @@ def main() -> int:
     arguments = parser.parse_args()
     rates = [SUSTAINED if rate == "most" else float(rate) for rate in arguments.rates.split(",")]
     note_if_busy()
-    parent = arguments.folder or nodered.CACHE.parent
+    parent = arguments.folder or CACHE
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
     try:

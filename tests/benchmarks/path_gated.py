@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Gated:
     port: int
     pid: int
     database: Path
+    started: float  # seconds from the command to the first answer
 
     def granted(self) -> int:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
@@ -116,6 +118,7 @@ def running(folder: Path, count: int, mqtt_port: int) -> Iterator[Gated]:
     config = folder / "gated.yaml"
     config.write_text(configuration(folder, port, mqtt_port))
     with (folder / "gated.log").open("wb") as log:
+        began = time.monotonic()
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "gated"), "run", "-c", str(config)],
             stdout=log,
@@ -124,6 +127,6 @@ def running(folder: Path, count: int, mqtt_port: int) -> Iterator[Gated]:
         )
         try:
             wait_for_port(port, process, 180)
-            yield Gated(port, process.pid, database)
+            yield Gated(port, process.pid, database, time.monotonic() - began)
         finally:
             end(process)

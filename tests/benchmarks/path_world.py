@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.peers.mosquitto import Mosquitto, require
 
+CACHE = Path(__file__).resolve().parents[2] / ".cache"  # on the disk of the checkout; not in git
 LANES = 24
 SEED = 20_221_121
 _SERIAL = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # letters I and O are not used
