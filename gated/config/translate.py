@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from gated.config.errors import Path
 from gated.config.rules import Finding, did_you_mean
 
-_SECRETIVE = re.compile(r"pass|secret|token|key|credential|auth", re.IGNORECASE)
+_SECRETIVE = re.compile(r"passw|pwd|secret|token|key|auth", re.IGNORECASE)
 
 
 def findings(error: ValidationError, model: type[BaseModel], data: object, at: Path) -> Iterator[Finding]:
