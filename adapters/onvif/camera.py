@@ -1,7 +1,8 @@
 """Requests to one ONVIF device: authentication, its clock, its addresses, and errors by their meaning.
 
-Every failure leaves as one of the three device errors (or a subclass that says more). Says a wrong password at most
-twice, because devices lock accounts. Never sends a password in clear without TLS. Logs no credentials.
+Every failure leaves as one of the three device errors (or a subclass that says more). Says a wrong password
+at most twice, because devices lock accounts. Never sends a password in clear without TLS. Logs no
+credentials.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ class Camera:
         return f"{'http' if self._config.tls == 'off' else 'https'}://{self._http.authority}{path}"
 
     async def measure_clock(self) -> None:
-        """Asks the time, without credentials first, and sets `offset`. A device that wants credentials even for
-        this (its digest then depends on the time it is asked for) is judged by its HTTP Date."""
+        """Asks the time, without credentials first, and sets `offset`. A device that wants credentials
+        even for this (its digest then depends on the time it is asked for) is judged by its HTTP Date."""
         target = Target(self._config.path)
         before = self.now()
         reply = await self._send(target, envelope.envelope(TIME_REQUEST), "", self._config.timeout_s)
@@ -152,14 +153,14 @@ class Camera:
         action: str,
         *,
         addressed: bool = False,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         fresh: bool = False,
         resync: bool = True,
     ) -> Answer:
-        """Sends one request and returns its answer. `addressed`: with WS-Addressing. `fresh`: on a new connection
-        and, but for a challenge (which means that nothing was done), once. Raises Unreachable, Silent, Nonsense,
-        Faulted, DeviceRefused, NotOnvif."""
-        seconds = self._config.timeout_s if timeout is None else timeout
+        """Sends one request and returns its answer. `addressed`: with WS-Addressing. `fresh`: on a new
+        connection and, but for a challenge (which means that nothing was done), once. Raises Unreachable,
+        Silent, Nonsense, Faulted, DeviceRefused, NotOnvif."""
+        seconds = self._config.timeout_s if timeout_s is None else timeout_s
         for attempt in (1, 2, 3):
             had = self._challenge
             data = self._sign(target, body, action, addressed)
@@ -198,7 +199,9 @@ class Camera:
         for attempt in (1, 2):
             headers = self._authorization("GET", path)
             try:
-                reply = await self._http.request("GET", path, headers=headers, timeout=self._config.timeout_s)
+                reply = await self._http.request(
+                    "GET", path, headers=headers, timeout_s=self._config.timeout_s
+                )
             except (NotSent, NoAnswer) as error:
                 raise _unavailable(error) from None
             if reply.status == 401 and attempt == 1 and self._learn(reply) is not None:
@@ -239,7 +242,7 @@ class Camera:
         target: Target,
         data: bytes,
         action: str,
-        timeout: float,
+        timeout_s: float,
         *,
         fresh: bool = False,
         authorize: bool = False,
@@ -250,14 +253,14 @@ class Camera:
             headers += self._authorization("POST", target.path)
         try:
             return await self._http.request(
-                "POST", target.path, headers=headers, body=data, timeout=timeout, fresh=fresh
+                "POST", target.path, headers=headers, body=data, timeout_s=timeout_s, fresh=fresh
             )
         except (NotSent, NoAnswer) as error:
             raise _unavailable(error) from None
 
     async def _check(self, reply: Reply) -> Fault | None:
-        """None for a good reply, else its fault. Raises NotOnvif, Nonsense. Large replies cost a thread, small
-        ones less than the thread would."""
+        """None for a good reply, else its fault. Raises NotOnvif, Nonsense. Large replies cost a thread,
+        small ones less than the thread would."""
         if reply.status == 200 and b"Fault" not in reply.body and b"Envelope" in reply.body[:4096]:
             return None  # read once, by whoever asked
         try:
@@ -276,8 +279,8 @@ class Camera:
         # cameras without ONVIF at this path answer 404, or a page that says 404 with status 200
         if reply.status in (404, 405) or (error.html and reply.status < 500):
             return NotOnvif(
-                f"{self.url(self._config.path)} answers with {error} (HTTP {reply.status}): switch ONVIF on in the "
-                "camera, or correct port and path"
+                f"{self.url(self._config.path)} answers with {error} (HTTP {reply.status}): "
+                "switch ONVIF on in the camera, or correct port and path"
             )
         return Nonsense(f"the device answers HTTP {reply.status} with {error}", reply.body[:4096])
 
@@ -297,7 +300,10 @@ class Camera:
         return abs(self.offset - before) > _RESYNC
 
     def _refusal(self, why: str) -> str:
-        hint = "check username and password, and that the user may use ONVIF (some brands want a separate ONVIF user)"
+        hint = (
+            "check username and password, and that the user may use ONVIF "
+            "(some brands want a separate ONVIF user)"
+        )
         if abs(self.offset) > timedelta(seconds=30):
             hint += (
                 f"; its clock is off by {self.offset.total_seconds():.0f} s, which alone can be the reason"

@@ -12,9 +12,9 @@ from gated.ports import DeviceConfig, Secret
 
 
 class PlateTopicConfig(BaseModel):
-    """Where a vendor's own topic has its plate, for cameras that are not in the tables yet. `topic`: without
-    prefixes, `RuleEngine/Recognition/LicensePlate`. Item names are compared without case. `scale`: 100 where the
-    confidence counts to a hundred."""
+    """Where a vendor's own topic has its plate, for cameras that are not in the tables yet. `topic`:
+    without prefixes, `RuleEngine/Recognition/LicensePlate`. Item names are compared without case. `scale`:
+    100 where the confidence counts to a hundred."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,12 +36,12 @@ class PlateTopicConfig(BaseModel):
 class Config(DeviceConfig):
     """An ONVIF camera or door controller.
 
-    `port`: 80, or 443 with TLS. `path`: of the device service. `tls`: "verify" checks the certificate (against
-    `ca` where given), "unverified" encrypts only. `relay`: the token of the output that `open` pulses; None takes
-    the device's first one, and lets the device alone until something is opened. `pulse_ms`: the usual pulse, set up
-    when the device connects so that an opening is one message. `topics`: event topics to ask for, such as
-    `tns1:RuleEngine//.`; empty asks for all. `pull_s`: how long one poll waits. `timeout_s`: for any other answer.
-    `clock_drift_limit_s`: beyond it the log says so.
+    `port`: 80, or 443 with TLS. `path`: of the device service. `tls`: "verify" checks the certificate
+    (against `ca` where given), "unverified" encrypts only. `relay`: the token of the output that `open`
+    pulses; None takes the device's first one, and lets the device alone until something is opened.
+    `pulse_ms`: the usual pulse, set up when the device connects so that an opening is one message. `topics`:
+    event topics to ask for, such as `tns1:RuleEngine//.`; empty asks for all. `pull_s`: how long one poll
+    waits. `timeout_s`: for any other answer. `clock_drift_limit_s`: beyond it the log says so.
     """
 
     type: Literal["onvif"]

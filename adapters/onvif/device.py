@@ -1,7 +1,7 @@
 """One ONVIF device under the daemon's contract: entered, read through `events()`, opened, photographed.
 
-Wires the parts together and decides nothing about passages. It forgets everything when it is left; the daemon enters
-it anew after a back-off.
+Wires the parts together and decides nothing about passages. It forgets everything when it is left; the daemon
+enters it anew after a back-off.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Self
 import structlog
 
 from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Target
+from adapters.onvif.codec import Reader
 from adapters.onvif.config import Config
 from adapters.onvif.relay import Relays
 from adapters.onvif.subscription import Subscription
@@ -32,6 +33,7 @@ from gated.ports import (
 log = structlog.get_logger()
 HEARTBEAT_S = 10.0
 BUSY_S = 300.0  # some Dahua cameras refuse subscriptions for minutes, until their one listener has run out
+SHORTEST_POLL_S = 0.5
 _BACK_OFF_S = (1.0, 60.0)
 _NAMESPACES = {
     "http://www.onvif.org/ver10/device/wsdl": "devicemgmt",
@@ -43,8 +45,25 @@ _NAMESPACES = {
 _DEFAULT_PATHS = {"events": "/onvif/event_service", "media": "/onvif/media_service"}
 
 
+class _Trouble:
+    """Waits longer and longer between attempts to subscribe: at once first, then one second up to a
+    minute, with jitter. After BUSY_S it gives up, so that the device is shown as away."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._begin = asyncio.get_running_loop().time()
+
+    async def wait(self, error: Faulted) -> None:
+        """Raises DeviceUnavailable when it is time to give up."""
+        if asyncio.get_running_loop().time() - self._begin + self._next > BUSY_S:
+            raise DeviceUnavailable(f"it accepts no subscription: {error.fault}") from None
+        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+        self._next = min(max(self._next * 2, _BACK_OFF_S[0]), _BACK_OFF_S[1])
+
+
 class OnvifDevice:
-    """An ONVIF camera or door controller: `Device`, `Barrier`, `Position` (of a controller's doors), `Snapshots`.
+    """An ONVIF camera or door controller: `Device`, `Barrier`, `Position` (of a controller's doors),
+    `Snapshots`.
 
     Outputs are named by their relay token, by their place (`"0"` is the first), or `door:<token>`.
     """
@@ -53,7 +72,9 @@ class OnvifDevice:
         self.id = context.id
         self._config = config
         self._context = context
-        self._plates = tuple(each.as_topic() for each in config.plate_topics)
+        self._reader = Reader(
+            context.id, [each.as_topic() for each in config.plate_topics], asked=config.topics
+        )
         self._camera: Camera | None = None
         self._relays: Relays | None = None
         self._services: dict[str, Target] = {}
@@ -113,57 +134,47 @@ class OnvifDevice:
     # --- events ---------------------------------------------------------------------------------------
 
     async def events(self) -> AsyncIterator[DeviceEvent]:
-        """See `gated.ports.Device`. Replayed state is marked `initial`; a Heartbeat carries the device's clock."""
+        """See `gated.ports.Device`. Replayed state is marked `initial`; a Heartbeat carries the device's
+        clock."""
         camera = self._entered()
         loop = asyncio.get_running_loop()
         beat = loop.time()
         received = self._context.now()
         yield self._heartbeat(received, received + camera.offset if camera.clock_known else None)
+        trouble = _Trouble()
         while True:
-            if self._subscription is None:
-                await self._subscribe_patiently()
-            subscription = self._subscription
-            assert subscription is not None  # noqa: S101 - _subscribe_patiently sets it or raises
+            asked = loop.time()
             try:
+                if self._subscription is None:
+                    await self._subscribe()
+                subscription = self._subscription
+                assert subscription is not None  # noqa: S101 - _subscribe sets it or raises
                 await subscription.renew_if_due(self._config.pull_s)
-                pulled, received = await subscription.pull(
-                    self._config.pull_s, device=self.id, plates=self._plates
-                )
+                pulled, received = await subscription.pull(self._config.pull_s, self._reader)
             except Faulted as error:
-                # forgotten by the device, after a restart or too long a silence: there is nothing to give back
-                log.info("onvif_subscription_lost", device=self.id, fault=str(error.fault))
+                # no room for another listener, or forgotten by the device after a restart or a long silence:
+                # there is nothing to give back
                 self._subscription = None
+                log.info("onvif_subscription_lost", device=self.id, fault=str(error.fault))
+                await trouble.wait(error)
                 continue
             except Nonsense as error:
                 self._unparsed("reply", error.sample, str(error))
                 raise
             except NotOnvif as error:
                 raise DeviceUnavailable(str(error)) from None  # it was ONVIF a moment ago
+            trouble = _Trouble()
             for each in (*pulled.unparsed, *pulled.unknown):
                 self._unparsed(each.kind, each.sample, each.why)
             for event in pulled.events:
-                if not self._config.topics or self._wanted(event):
-                    yield event
+                yield event
             if loop.time() - beat >= min(HEARTBEAT_S, self._config.pull_s):
                 beat = loop.time()
                 self._follow_clock(camera, pulled.current, received)
                 yield self._heartbeat(received, pulled.current)
-
-    async def _subscribe_patiently(self) -> None:
-        """Subscribes, again and again while the device has no room. Raises DeviceUnavailable after BUSY_S."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + BUSY_S
-        wait = _BACK_OFF_S[0]
-        while True:
-            try:
-                await self._subscribe()
-            except Faulted as error:
-                if loop.time() + wait > give_up:
-                    raise DeviceUnavailable(f"it accepts no subscription: {error.fault}") from None
-            else:
-                return
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            wait = min(wait * 2, _BACK_OFF_S[1])
+            if not pulled.messages and loop.time() - asked < SHORTEST_POLL_S:
+                # a device that does not wait is asked twice a second, not a thousand times
+                await asyncio.sleep(SHORTEST_POLL_S)
 
     async def _subscribe(self) -> None:
         camera = self._entered()
@@ -172,9 +183,6 @@ class OnvifDevice:
             self._subscription = await Subscription.create(camera, events, self._config.topics)
         except DeviceRefused as error:
             raise DeviceRefused(f"events are refused: {error}") from None
-
-    def _wanted(self, event: DeviceEvent) -> bool:
-        return True
 
     def _heartbeat(self, received: datetime, device_time: datetime | None) -> Heartbeat:
         return Heartbeat(device=self.id, received_at=received, device_time=device_time)
@@ -208,8 +216,8 @@ class OnvifDevice:
     # --- powers ---------------------------------------------------------------------------------------
 
     async def open(self, pulse: Pulse) -> Opened:
-        """One pulse, timed by the device, sent once; see `gated.ports.Barrier`. REJECTED where the device cannot
-        time it."""
+        """One pulse, timed by the device, sent once; see `gated.ports.Barrier`. REJECTED where the device
+        cannot time it."""
         if self._relays is None:
             return Opened(OpeningOutcome.UNREACHABLE, "the device is not connected")
         return await self._relays.open(pulse)

@@ -1,5 +1,5 @@
-"""HTTP Digest authentication (RFC 7616, and 2617 as cameras speak it): challenges in, Authorization out. Pure but
-for the random client nonce, which is an argument."""
+"""HTTP Digest authentication (RFC 7616, and 2617 as cameras speak it): challenges in, Authorization out.
+Pure but for the random client nonce, which is an argument."""
 
 from __future__ import annotations
 

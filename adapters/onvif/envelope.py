@@ -1,8 +1,8 @@
 """SOAP envelopes, both ways: requests as bytes, replies as checked lxml trees, faults as a dataclass.
 
-Pure: no I/O, no clock, no randomness (times and nonces are arguments). Used for every ONVIF request, whether its
-body was written here (events) or by onvif-zeep (device, relays, media). Replies come from devices that may be
-broken or hostile: no DTD, no entities, no network, libxml2's own depth and text limits stay on.
+Pure: no I/O, no clock, no randomness (times and nonces are arguments). Used for every ONVIF request, whether
+its body was written here (events) or by onvif-zeep (device, relays, media). Replies come from devices that
+may be broken or hostile: no DTD, no entities, no network, libxml2's own depth and text limits stay on.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class NotSoap(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A SOAP fault. `codes`: the local names of its code and subcodes, outermost first; the reason is whatever
-    the vendor wrote, often nothing."""
+    """A SOAP fault. `codes`: the local names of its code and subcodes, outermost first; the reason is
+    whatever the vendor wrote, often nothing."""
 
     codes: tuple[str, ...]
     reason: str
@@ -98,8 +98,8 @@ def security(username: str, password: str, *, created: str, nonce: bytes) -> str
 
 
 def addressing(action: str, to: str, message_id: str, references: Iterable[str] = ()) -> str:
-    """WS-Addressing headers; `references`: the subscription's ReferenceParameters as XML (Axis wants them back
-    as headers)."""
+    """WS-Addressing headers; `references`: the subscription's ReferenceParameters as XML (Axis wants them
+    back as headers)."""
     return (
         f"<a:Action>{escape(action)}</a:Action><a:MessageID>{message_id}</a:MessageID>"
         f"<a:ReplyTo><a:Address>{ANONYMOUS}</a:Address></a:ReplyTo><a:To>{escape(to)}</a:To>{''.join(references)}"
@@ -118,8 +118,8 @@ def envelope(body: str, *headers: str) -> bytes:
 
 
 def parse(body: bytes) -> etree._Element:
-    """The envelope's root element. Raises NotSoap on anything that is not one well-formed SOAP envelope without
-    a document type. The caller bounds the size."""
+    """The envelope's root element. Raises NotSoap on anything that is not one well-formed SOAP envelope
+    without a document type. The caller bounds the size."""
     text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not text:
         raise NotSoap("an empty reply")
@@ -157,8 +157,8 @@ def parse(body: bytes) -> etree._Element:
 
 
 def _as_gb18030(text: bytes) -> bytes | None:
-    """The same as UTF-8, where it is not UTF-8 but GB18030 whatever its declaration says: cameras sold in China
-    write 京 so. None where that is no explanation."""
+    """The same as UTF-8, where it is not UTF-8 but GB18030 whatever its declaration says: cameras sold in
+    China write 京 so. None where that is no explanation."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:

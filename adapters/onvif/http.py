@@ -1,8 +1,8 @@
 """A lean HTTP/1.1 client for one camera: asyncio, httptools, bounded in every direction.
 
-It exists because hundreds of long polls cost a general client several times the memory and CPU, and because an
-opening needs to know whether anything was sent. It knows nothing of ONVIF. It follows no redirects, keeps no cookies,
-decodes no compression, and never retries what may have been carried out.
+It exists because hundreds of long polls cost a general client several times the memory and CPU, and because
+an opening needs to know whether anything was sent. It knows nothing of ONVIF. It follows no redirects, keeps
+no cookies, decodes no compression, and never retries what may have been carried out.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            # a camera that lost its power in the middle of a long poll says nothing; this notices in half a minute
+            # a camera that lost its power in the middle of a long poll says nothing; this notices in half a
+            # minute
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
                 if hasattr(socket, name):
@@ -171,7 +172,8 @@ class _Connection(asyncio.Protocol):
 
 
 class Http:
-    """The connections to one camera. `tls`: a context, or None for plain HTTP. `max_body`: bytes of one answer."""
+    """The connections to one camera. `tls`: a context, or None for plain HTTP. `max_body`: bytes of one
+    answer."""
 
     def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None, max_body: int) -> None:
         self._host = host
@@ -189,13 +191,14 @@ class Http:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
-        timeout: float,
+        timeout_s: float,
         fresh: bool = False,
     ) -> Reply:
-        """One exchange. `timeout`: seconds, over connecting and answering. `fresh`: on a new connection, so that
-        a dead one is noticed before anything is sent; then it is sent at most once. Raises NotSent, NoAnswer."""
+        """One exchange. `timeout_s`: seconds, over connecting and answering. `fresh`: on a new connection,
+        so that a dead one is noticed before anything is sent; then it is sent at most once. Raises
+        NotSent, NoAnswer."""
         data = self._head(method, target, headers, len(body)) + body
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = asyncio.get_running_loop().time() + timeout_s
         connection = None if fresh else self._take()
         if connection is not None:
             try:

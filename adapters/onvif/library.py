@@ -1,8 +1,9 @@
 """onvif-zeep behind one door: its WSDL documents describe requests and read replies; it is given no network.
 
-Imported here and nowhere else, for its import changes the process (logging), its constructor changes the environment
-and opens subscriptions, and every camera of its own would cost 12 MB. Here each document is loaded once for the
-process, all work runs in one thread that never waits for a device, and the bytes travel over `adapters.onvif.http`.
+Imported here and nowhere else, for its import changes the process (logging), its constructor changes the
+environment and opens subscriptions, and every camera of its own would cost 12 MB. Here each document is
+loaded once for the process, all work runs in one thread that never waits for a device, and the bytes travel
+over `adapters.onvif.http`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A request that is ready to send. `body`: what goes into the envelope's body. `action`: its SOAP action."""
+    """A request that is ready to send. `body`: what goes into the envelope's body. `action`: its SOAP
+    action."""
 
     service: str
     name: str
@@ -80,10 +82,11 @@ def _build(key: tuple[str, str, str], arguments: dict[str, object]) -> Operation
 
 
 def _read(operation: Operation, root: etree._Element) -> Any:
-    from zeep.helpers import serialize_object
+    from zeep import helpers
 
+    plain: Any = helpers.serialize_object
     try:
-        return serialize_object(_binding(operation.service).get(operation.name).process_reply(root), dict)
+        return plain(_binding(operation.service).get(operation.name).process_reply(root), dict)
     except Exception as error:  # zeep raises whatever its parts raise: AttributeError, TypeError, its own ...
         raise Unreadable(f"{operation.name}: {type(error).__name__}: {str(error)[:200]}") from None
 
@@ -120,8 +123,9 @@ def _definition(service: str) -> tuple[str, str, str]:
 @cache
 def _libraries() -> tuple[Any, Any]:
     """onvif-zeep and zeep, without what importing them does to the process: onvif-zeep calls
-    `logging.basicConfig(INFO)`, which does nothing where the root logger has a handler, and silences zeep's
-    logger. (That it drops `http_proxy` and caches under the home folder is its constructor's doing, unused here.)"""
+    `logging.basicConfig(INFO)`, which does nothing where the root logger has a handler, and silences
+    zeep's logger. (That it drops `http_proxy` and caches under the home folder is its constructor's doing,
+    unused here.)"""
     root, quiet, shield = logging.getLogger(), logging.getLogger("zeep.client"), logging.NullHandler()
     level = quiet.level
     root.addHandler(shield)

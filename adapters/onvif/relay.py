@@ -1,8 +1,8 @@
 """Opening through ONVIF: a relay output that times its own pulse, or a door of a door controller.
 
-Safety first: the pulse is timed by the device (Monostable), never by us, for a crash between "on" and "off" would
-leave the contact closed. The command that opens is sent once, on a connection of its own. Only ever "active" is
-sent; nothing here closes anything.
+Safety first: the pulse is timed by the device (Monostable), never by us, for a crash between "on" and "off"
+would leave the contact closed. The command that opens is sent once, on a connection of its own. Only ever
+"active" is sent; nothing here closes anything.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class Relays:
             raise failure
 
     async def _set_up(self, token: str, milliseconds: int) -> str:
-        """Makes the device time a pulse of this length by itself, where it is not set so yet. Returns why not,
-        for a person, or an empty string."""
+        """Makes the device time a pulse of this length by itself, where it is not set so yet. Returns why
+        not, for a person, or an empty string."""
         wanted = Setting(monostable=True, delay_ms=milliseconds, idle_open=True)
         known = self._known[token]
         if known == wanted:

@@ -1,7 +1,7 @@
 """The life of one pull-point subscription: create, synchronise, pull, renew, unsubscribe.
 
-Holds no loop of its own: `adapters.onvif.device` drives it. Times are seconds on the event loop's clock, because the
-device's clock may be anywhere.
+Holds no loop of its own: `adapters.onvif.device` drives it. Times are seconds on the event loop's clock,
+because the device's clock may be anywhere.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from adapters.onvif import codec
-from adapters.onvif.camera import LARGE, Answer, Camera, Faulted, Nonsense, Target
+from adapters.onvif.camera import LARGE, Answer, Camera, Faulted, Nonsense, Silent, Target
 from adapters.onvif.envelope import EVENTS, WSNT, Fault, NotSoap, child, payload, reference_headers, text_of
 from adapters.onvif.times import duration, utc
-from adapters.onvif.topics import PlateTopic
 from gated.ports import ConfigError, DeviceError
 
 LIFE_S = 600.0
@@ -38,7 +37,8 @@ def create_body(topics: Sequence[str]) -> str:
     """A CreatePullPointSubscription for ten minutes. The filter declares the prefixes that it uses: without
     that, devices ignore it or fault."""
     chosen = "".join(
-        f'<Filter><n:TopicExpression xmlns:n="{WSNT}" Dialect="{_DIALECT}" {_PREFIXES}>{escape("|".join(topics))}'
+        f'<Filter><n:TopicExpression xmlns:n="{WSNT}" Dialect="{_DIALECT}" {_PREFIXES}>'
+        f"{escape('|'.join(topics))}"
         "</n:TopicExpression></Filter>"
         for _ in range(bool(topics))
     )
@@ -71,7 +71,7 @@ class Subscription:
         target = Target(found.path, found.address, reference_headers(child(reference, "ReferenceParameters")))
         life = _life(text_of(made, "CurrentTime"), text_of(made, "TerminationTime"))
         subscription = cls(camera, target, life)
-        with contextlib.suppress(Faulted, Nonsense, ConfigError):  # optional on some devices
+        with contextlib.suppress(DeviceError):  # optional on some devices; a dead one shows at the next poll
             await camera.call(
                 target,
                 f'<SetSynchronizationPoint xmlns="{EVENTS}"/>',
@@ -80,26 +80,23 @@ class Subscription:
             )
         return subscription
 
-    async def pull(
-        self, seconds: float, *, device: str, plates: Sequence[PlateTopic]
-    ) -> tuple[codec.Pulled, datetime]:
+    async def pull(self, seconds: float, reader: codec.Reader) -> tuple[codec.Pulled, datetime]:
         """Waits up to `seconds` for messages; what came, and when it arrived. Raises Faulted when the
         subscription is gone, and as `Camera.call`."""
-        seconds = max(1.0, min(seconds, self._life * 0.4)) if seconds >= 1 else seconds
+        seconds = min(seconds, max(1.0, self._life * 0.4))
         answer = await self._camera.call(
             self._target,
             f'<PullMessages xmlns="{EVENTS}"><Timeout>{duration(seconds)}</Timeout>'
             f"<MessageLimit>{LIMIT}</MessageLimit></PullMessages>",
             f"{_PULL}/PullMessagesRequest",
             addressed=True,
-            timeout=seconds + GRACE_S,
+            timeout_s=seconds + GRACE_S,
         )
-
-        def decode() -> codec.Pulled | Fault:
-            return codec.read_reply(answer.body, device=device, received_at=answer.received_at, plates=plates)
-
         try:
-            pulled = await asyncio.to_thread(decode) if len(answer.body) > LARGE else decode()
+            if len(answer.body) > LARGE:
+                pulled = await asyncio.to_thread(reader.read, answer.body, answer.received_at)
+            else:
+                pulled = reader.read(answer.body, answer.received_at)
         except NotSoap as error:
             raise Nonsense(f"instead of messages: {error}", answer.body[:4096]) from None
         if isinstance(pulled, Fault):
@@ -121,7 +118,7 @@ class Subscription:
                 addressed=True,
             )
             made = _payload(answer)
-        except (Faulted, Nonsense, ConfigError):
+        except (Faulted, Nonsense, Silent, ConfigError):
             self._renewable = False
             return False
         self._extend(_life(text_of(made, "CurrentTime"), text_of(made, "TerminationTime")))
@@ -135,7 +132,7 @@ class Subscription:
                 f'<Unsubscribe xmlns="{WSNT}"/>',
                 f"{_MANAGER}/UnsubscribeRequest",
                 addressed=True,
-                timeout=2,
+                timeout_s=2,
                 resync=False,
             )
 
@@ -155,8 +152,8 @@ def _payload(answer: Answer) -> etree._Element:
 
 
 def _life(current: str, terminates: str) -> float:
-    """How long a subscription lives, in seconds, by the device's own two times; LIFE_S where they are nonsense
-    (one camera says that it ends in a year)."""
+    """How long a subscription lives, in seconds, by the device's own two times; LIFE_S where they are
+    nonsense (one camera says that it ends in a year)."""
     begin, end = utc(current), utc(terminates)
     seconds = (end - begin).total_seconds() if begin and end else LIFE_S
     return min(seconds, LIFE_S) if seconds > 1 else LIFE_S

@@ -14,8 +14,9 @@ _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[
 
 
 def utc(text: str | None) -> datetime | None:
-    """An xs:dateTime as UTC; without a zone it is taken as UTC, as ONVIF's UtcTime is. None for what devices
-    send when they do not know: another order (`10-05-2025T22:41:27Z`), `0000-00-00`, and any year before 2000."""
+    """An xs:dateTime as UTC; without a zone it is taken as UTC, as ONVIF's UtcTime is. None for what
+    devices send when they do not know: another order (`10-05-2025T22:41:27Z`), `0000-00-00`, and any year
+    before 2000."""
     found = _ISO.fullmatch((text or "").strip())
     if found is None or int(found[1]) < 2000:
         return None
@@ -33,8 +34,9 @@ def utc(text: str | None) -> datetime | None:
 
 
 def system_time(answer: etree._Element | None) -> datetime | None:
-    """The UTC time of a GetSystemDateAndTimeResponse, or None where the device gives only its local time. Any
-    year counts here: a clock that starts in 1970 is wrong, but it is the clock the device checks digests with."""
+    """The UTC time of a GetSystemDateAndTimeResponse, or None where the device gives only its local time.
+    Any year counts here: a clock that starts in 1970 is wrong, but it is the clock the device checks
+    digests with."""
     moment = child(answer, "SystemDateAndTime", "UTCDateTime")
     try:
         date = [int(text_of(moment, "Date", name)) for name in ("Year", "Month", "Day")]

@@ -1,7 +1,7 @@
 """What each event topic means: tables only, from the wire facts of real devices. Pure data.
 
-Topics are compared by their local names (`tns1:Device/tnsaxis:IO/Port` is `Device/IO/Port`), because prefixes are
-the device's own choice. `docs/devices/onvif.md` lists the same tables for people.
+Topics are compared by their local names (`tns1:Device/tnsaxis:IO/Port` is `Device/IO/Port`), because prefixes
+are the device's own choice. `docs/devices/onvif.md` lists the same tables for people.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PlateTopic:
-    """Where the parts of a plate read are in one topic. Item names are compared without case; `scale` divides the
-    confidence (100 where the device counts to a hundred)."""
+    """Where the parts of a plate read are in one topic. Item names are compared without case; `scale`
+    divides the confidence (100 where the device counts to a hundred)."""
 
     topic: str
     plate: str = "PlateNumber"

@@ -1,31 +1,35 @@
 """The SOAP that a simulated ONVIF camera says: templates and message texts, as real cameras write them.
 
-Pure text; `adapters.simulator.onvif` carries it. It stands alone: nothing is shared with the adapter under test.
+Pure text; `adapters.simulator.onvif` carries it. It stands alone: nothing is shared with the adapter under
+test.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from xml.sax.saxutils import escape, quoteattr
 
 HEAD = (
-    '<?xml version="1.0" encoding="UTF-8"?>\r\n<env:Envelope xmlns:env="http://www.w3.org/2003/05/soap-envelope" '
+    '<?xml version="1.0" encoding="UTF-8"?>\r\n'
+    '<env:Envelope xmlns:env="http://www.w3.org/2003/05/soap-envelope" '
     'xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" '
     'xmlns:tev="http://www.onvif.org/ver10/events/wsdl" xmlns:tmd="http://www.onvif.org/ver10/deviceIO/wsdl" '
-    'xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tdc="http://www.onvif.org/ver10/doorcontrol/wsdl" '
+    'xmlns:trt="http://www.onvif.org/ver10/media/wsdl" '
+    'xmlns:tdc="http://www.onvif.org/ver10/doorcontrol/wsdl" '
     'xmlns:wsnt="http://docs.oasis-open.org/wsn/b-2" xmlns:wsa="http://www.w3.org/2005/08/addressing" '
     'xmlns:ter="http://www.onvif.org/ver10/error" xmlns:tns1="http://www.onvif.org/ver10/topics" '
     'xmlns:tnshik="http://www.hikvision.com/2011/event/topics" xmlns:tnsaxis="http://www.axis.com/2009/event/topics">'
 )
 WEB_PAGE = (
-    b"<html><head><title>404 File Not Found</title></head>\n<body>The requested URL was not found on this server"
-    b"</body></html>\n"
+    b"<html><head><title>404 File Not Found</title></head>\n"
+    b"<body>The requested URL was not found on this server</body></html>\n"
 )
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE bomb [<!ENTITY a "aaaaaaaaaa">'
     + b"".join(
-        f'<!ENTITY {b} "{"&%s;" % a * 10}">'.encode() for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+        f'<!ENTITY {b} "{f"&{a};" * 10}">'.encode() for a, b in zip("abcdefgh", "bcdefghi", strict=True)
     )
     + b']><env:Envelope xmlns:env="http://www.w3.org/2003/05/soap-envelope"><env:Body><x>&i;</x></env:Body></env:Envelope>'
 )
@@ -48,8 +52,9 @@ def envelope(body: str, action: str = "") -> bytes:
 def fault(subcode: str, reason: str = "", code: str = "Sender") -> bytes:
     """A SOAP 1.2 fault, with the prefix `ter:`."""
     return envelope(
-        f"<env:Fault><env:Code><env:Value>env:{code}</env:Value><env:Subcode><env:Value>ter:{subcode}</env:Value>"
-        f'</env:Subcode></env:Code><env:Reason><env:Text xml:lang="en">{escape(reason)}</env:Text></env:Reason>'
+        f"<env:Fault><env:Code><env:Value>env:{code}</env:Value><env:Subcode>"
+        f"<env:Value>ter:{subcode}</env:Value></env:Subcode></env:Code>"
+        f'<env:Reason><env:Text xml:lang="en">{escape(reason)}</env:Text></env:Reason>'
         "</env:Fault>"
     )
 
@@ -72,37 +77,80 @@ def system_time(now: datetime) -> str:
 
 def device_information(serial: str) -> str:
     return (
-        "<tds:GetDeviceInformationResponse><tds:Manufacturer>gated</tds:Manufacturer><tds:Model>Simulated ONVIF camera"
-        "</tds:Model><tds:FirmwareVersion>1.0</tds:FirmwareVersion>"
+        "<tds:GetDeviceInformationResponse><tds:Manufacturer>gated</tds:Manufacturer>"
+        "<tds:Model>Simulated ONVIF camera</tds:Model><tds:FirmwareVersion>1.0</tds:FirmwareVersion>"
         f"<tds:SerialNumber>{escape(serial)}</tds:SerialNumber><tds:HardwareId>0</tds:HardwareId>"
         "</tds:GetDeviceInformationResponse>"
     )
 
 
-def services(base: str, names: Mapping[str, str]) -> str:
-    """GetServicesResponse; `names`: namespace to path."""
+_SERVICES = {
+    "http://www.onvif.org/ver10/device/wsdl": "/onvif/device_service",
+    "http://www.onvif.org/ver10/events/wsdl": "/onvif/event_service",
+    "http://www.onvif.org/ver10/media/wsdl": "/onvif/media_service",
+    "http://www.onvif.org/ver10/deviceIO/wsdl": "/onvif/deviceio_service",
+    "http://www.onvif.org/ver10/doorcontrol/wsdl": "/onvif/door_service",
+}
+PROFILES = (
+    '<trt:GetProfilesResponse><trt:Profiles token="Profile_1" fixed="true">'
+    "<tt:Name>main</tt:Name></trt:Profiles></trt:GetProfilesResponse>"
+)
+
+
+def services(base: str) -> str:
+    """GetServicesResponse."""
     each = "".join(
         f"<tds:Service><tds:Namespace>{namespace}</tds:Namespace><tds:XAddr>{base}{path}</tds:XAddr>"
         "<tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>"
-        for namespace, path in names.items()
+        for namespace, path in _SERVICES.items()
     )
     return f"<tds:GetServicesResponse>{each}</tds:GetServicesResponse>"
 
 
-def capabilities(base: str, device_io: bool) -> str:
-    extension = (
-        f"<tt:Extension><tt:DeviceIO><tt:XAddr>{base}/onvif/deviceio_service</tt:XAddr><tt:VideoSources>1"
-        "</tt:VideoSources><tt:VideoOutputs>0</tt:VideoOutputs><tt:AudioSources>0</tt:AudioSources><tt:AudioOutputs>0"
-        "</tt:AudioOutputs><tt:RelayOutputs>1</tt:RelayOutputs></tt:DeviceIO></tt:Extension>"
-    )
+def capabilities(base: str) -> str:
+    """GetCapabilitiesResponse, with DeviceIO where it hides."""
     return (
         "<tds:GetCapabilitiesResponse><tds:Capabilities>"
         f"<tt:Events><tt:XAddr>{base}/onvif/event_service</tt:XAddr><tt:WSSubscriptionPolicySupport>true"
         "</tt:WSSubscriptionPolicySupport><tt:WSPullPointSupport>true</tt:WSPullPointSupport>"
-        "<tt:WSPausableSubscriptionManagerInterfaceSupport>false</tt:WSPausableSubscriptionManagerInterfaceSupport>"
-        f"</tt:Events><tt:Media><tt:XAddr>{base}/onvif/media_service</tt:XAddr><tt:StreamingCapabilities/></tt:Media>"
-        f"{extension if device_io else ''}</tds:Capabilities></tds:GetCapabilitiesResponse>"
+        "<tt:WSPausableSubscriptionManagerInterfaceSupport>false"
+        "</tt:WSPausableSubscriptionManagerInterfaceSupport></tt:Events>"
+        f"<tt:Media><tt:XAddr>{base}/onvif/media_service</tt:XAddr><tt:StreamingCapabilities/></tt:Media>"
+        f"<tt:Extension><tt:DeviceIO><tt:XAddr>{base}/onvif/deviceio_service</tt:XAddr>"
+        "<tt:VideoSources>1</tt:VideoSources><tt:VideoOutputs>0</tt:VideoOutputs><tt:AudioSources>0"
+        "</tt:AudioSources><tt:AudioOutputs>0</tt:AudioOutputs><tt:RelayOutputs>1</tt:RelayOutputs>"
+        "</tt:DeviceIO></tt:Extension></tds:Capabilities></tds:GetCapabilitiesResponse>"
     )
+
+
+def relay_output(token: str, mode: str, delay: str, idle: str) -> str:
+    """One output of a GetRelayOutputsResponse."""
+    return (
+        f'<tds:RelayOutputs token="{token}"><tt:Properties><tt:Mode>{mode}</tt:Mode>'
+        f"<tt:DelayTime>{delay}</tt:DelayTime><tt:IdleState>{idle}</tt:IdleState></tt:Properties>"
+        "</tds:RelayOutputs>"
+    )
+
+
+def door_state(state: str) -> str:
+    return (
+        f"<tdc:GetDoorStateResponse><tdc:DoorState><tdc:DoorPhysicalState>{state}</tdc:DoorPhysicalState>"
+        "<tdc:DoorMode>Locked</tdc:DoorMode></tdc:DoorState></tdc:GetDoorStateResponse>"
+    )
+
+
+def snapshot_uri(base: str) -> str:
+    return (
+        f"<trt:GetSnapshotUriResponse><trt:MediaUri><tt:Uri>{base}/snapshot.jpg?channel=1</tt:Uri>"
+        "<tt:InvalidAfterConnect>false</tt:InvalidAfterConnect><tt:InvalidAfterReboot>false"
+        "</tt:InvalidAfterReboot><tt:Timeout>PT0S</tt:Timeout></trt:MediaUri></trt:GetSnapshotUriResponse>"
+    )
+
+
+def seconds(text: str) -> float:
+    """An xs:duration of minutes and seconds."""
+    found = re.fullmatch(r"PT(?:(\d+)M)?(?:([\d.]+)S)?", text)
+    return 0.0 if found is None else int(found[1] or 0) * 60 + float(found[2] or 0)
 
 
 def subscription(address: str, reference: str, now: str, ends: str) -> str:
@@ -180,8 +228,9 @@ def plate(style: str, text: str, confidence: float, utc: str, channel: str, numb
         )
     elements = (
         '<tt:ElementItem Name="LicensePlateInfo"><tt:LicensePlateInfo>'
-        f'<tt:PlateNumber Likelihood="{confidence:g}">{escape(text)}</tt:PlateNumber><tt:PlateType>Normal</tt:PlateType>'
-        '<tt:CountryCode>CN</tt:CountryCode></tt:LicensePlateInfo></tt:ElementItem><tt:ElementItem Name="VehicleInfo">'
+        f'<tt:PlateNumber Likelihood="{confidence:g}">{escape(text)}</tt:PlateNumber>'
+        "<tt:PlateType>Normal</tt:PlateType><tt:CountryCode>CN</tt:CountryCode>"
+        '</tt:LicensePlateInfo></tt:ElementItem><tt:ElementItem Name="VehicleInfo">'
         '<tt:VehicleInfo><tt:Type Likelihood="0.9">Car</tt:Type></tt:VehicleInfo></tt:ElementItem>'
     )
     return notification(

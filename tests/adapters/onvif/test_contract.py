@@ -21,8 +21,8 @@ class TestOnvif(Contract):
 
 
 class TestPeculiar(Contract):
-    """HTTP Digest only, relays on the device service, references to be handed back, plates as Hikvision says them,
-    another address than the one it is reached by."""
+    """HTTP Digest only, relays on the device service, references to be handed back, plates as Hikvision
+    says them, another address than the one it is reached by."""
 
     @pytest.fixture
     async def bench(self, tmp_path: Path) -> AsyncIterator[OnvifBench]:
