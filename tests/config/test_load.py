@@ -105,7 +105,13 @@ SECOND = (
     "  - {id: gate-out, entrance: gate, direction: out, cameras: [{device: cam, channel: 2}],"
     " barrier: {device: relay, output: 1}}\n"
 )
-OWN = "each channel belongs to one lane and one purpose; name another channel, and give both their own `channel:`"
+OWN_BOTH = "name another channel, and give both their own `channel:`"
+OWN = f"each channel belongs to one lane and one purpose; {OWN_BOTH}"
+TYPE = "say what speaks to the device: onvif, vzenith, webhook, modbus (docs/devices)"
+TWICE = "give each its own id; ids are in records and topics, so rename the newer one"
+OUTPUT = "each output belongs to one lane and one purpose; name another output"
+INPUT = "each input belongs to one lane and one purpose; name another input"
+BORROWING = SECOND.replace("device: cam, channel: 2", "device: pusher").replace("output: 1", "output: 0")
 ID = "an id is a-z, 0-9, - and _, begins with a letter or digit, and has at most 63 characters"
 
 CASES: list[tuple[str, str, str, str]] = [
@@ -138,28 +144,23 @@ CASES: list[tuple[str, str, str, str]] = [
     ("a grid that is its own parent", "parent: all", "parent: g1",
      "5 grids[1].parent: grids in a circle: g1 -> g1 -> one of them must have no parent"),
     ("an id twice", "{id: relay, type", "{id: cam, type",
-     "16 devices[1].id: the id 'cam' is taken by devices[0] -> give each its own id; ids are in records and "
-     "topics, so rename the newer one"),
+     f"16 devices[1].id: the id 'cam' is taken by devices[0] -> {TWICE}"),
     ("a camera of two lanes", "devices:\n", SECOND + "devices:\n",
      f"14 lanes[1].cameras[0]: 'cam', channel '2', already is the camera of lane 'gate-in' -> {OWN}"),
     ("a barrier output of two lanes", "devices:\n",
-     SECOND.replace("device: cam, channel: 2", "device: pusher").replace("output: 1", "output: 0") + "devices:\n",
-     "14 lanes[1].barrier: 'relay', output '0', already is the barrier of lane 'gate-in' -> each output belongs "
-     "to one lane and one purpose; name another output"),
+     BORROWING + "devices:\n",
+     f"14 lanes[1].barrier: 'relay', output '0', already is the barrier of lane 'gate-in' -> {OUTPUT}"),
     ("one contact for fire and presence", LANE,
      LANE + "    presence: {device: relay, input: 3}\n    fire: {device: relay, input: 3}\n",
-     "15 lanes[0].fire: 'relay', input '3', already is the presence of lane 'gate-in' -> each input belongs to "
-     "one lane and one purpose; name another input"),
+     f"15 lanes[0].fire: 'relay', input '3', already is the presence of lane 'gate-in' -> {INPUT}"),
     ("a position of both kinds", LANE, LANE + "    position: {device: relay, input: 1, output: 0}\n",
      "14 lanes[0].position: give an input or an output, not both"),
     ("a device without a type", "type: relay, ", "",
-     "16 devices[1].type: is missing -> say what speaks to the device: onvif, vzenith, webhook, modbus "
-     "(docs/devices)"),
+     f"16 devices[1].type: is missing -> {TYPE}"),
     ("an unknown device type", "type: relay", "type: rely",
      "16 devices[1].type: no adapter is called 'rely' -> did you mean 'relay'?"),
     ("a type that is a path", "type: relay", "type: ../relay",
-     "16 devices[1].type: is no device type -> say what speaks to the device: onvif, vzenith, webhook, modbus "
-     "(docs/devices)"),
+     f"16 devices[1].type: is no device type -> {TYPE}"),
     ("a push device without a token", ", token: {env: TOKEN}", "", "17 devices[2].token: is missing"),
     ("a device that is no mapping", "  - {id: relay, type: relay, host: 10.0.0.2}", "  - relay",
      "16 devices[1]: is not a mapping (key: value)"),
@@ -177,7 +178,8 @@ CASES: list[tuple[str, str, str, str]] = [
      "3 api.port: 99999 must be between 0 and 65535"),
     ("an outcome that there is not", "grids:", "policy: {no_pass: maybe}\ngrids:",
      "3 policy.no_pass: 'maybe' is not one of: grant, refer or deny"),
-    ("a list that is none", "cameras: [cam]", "cameras: cam", "12 lanes[0].cameras: 'cam' is not a list (- item)"),
+    ("a list that is none", "cameras: [cam]", "cameras: cam",
+     "12 lanes[0].cameras: 'cam' is not a list (- item)"),
     ("a client certificate without its key", "grids:", "mqtt: {tls: {cert: a.pem}}\ngrids:",
      "3 mqtt.tls: a client certificate needs both cert and key"),
 ]  # fmt: skip
