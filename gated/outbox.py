@@ -222,6 +222,7 @@ class Relay:
             await self._read_as_it_grows()
         finally:
             saver.cancel()
+            await asyncio.gather(saver, return_exceptions=True)
             self._buffer.clear()
             self._progress.forget()
 

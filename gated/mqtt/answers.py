@@ -38,6 +38,8 @@ from gated.store.store import Store
 log = structlog.get_logger()
 
 _MOST_JOBS = 32
+_MOST_READS = 2
+"""Replays that read the store at a time: they are not to keep others from it."""
 _LOG_EVERY_S = 10.0
 
 
@@ -82,6 +84,7 @@ class Answers:
         self._hooks = hooks
         self._reply = reply
         self._nonces = Nonces()
+        self._reads = asyncio.Semaphore(_MOST_READS)
         self._jobs: set[asyncio.Task[None]] = set()
         self._logged_at = float("-inf")
         self._unlogged = 0
@@ -173,9 +176,10 @@ class Answers:
         request = replay_request(payload, root=self._root, fixed=fixed)
         if target is None:
             raise BadRequest("no_response_topic", "give a response topic, or response_topic in the payload")
-        found = await self._store.read(
-            lambda conn: rows.replay(conn, request.topic, request.from_seq, request.limit + 1)
-        )
+        async with self._reads:
+            found = await self._store.read(
+                lambda conn: rows.replay(conn, request.topic, request.from_seq, request.limit + 1)
+            )
         return replay_reply(request, found, root=self._root)
 
     def _refused(self, message: Incoming, error: BadRequest) -> None:
