@@ -52,6 +52,7 @@ def create_json_api(services: Services) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     once = Once(services.store, services.clock)
     api.include_router(passes.router(services, once))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from gated.api import problems
 from gated.api.auth import Authenticator
@@ -24,8 +25,10 @@ from gated.ports import NotRecorded
 MAX_BODY: Final = 256 * 1024
 BODY_S: Final = 10.0
 
-ANYBODY: Final = frozenset({"/healthz", "/readyz"})
-"""Paths that need no token; `/readyz` says more to one."""
+ALIVE: Final = "/healthz"
+"""The path that needs no token, and looks at none: it must answer whatever else does not."""
+READY: Final = "/readyz"
+"""The path that needs no token, and says more to one."""
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _SECURITY_HEADERS: Final = (
@@ -72,6 +75,10 @@ class Guard:
                 await respond(problems.not_recorded(), scope, secured)
         except _PeerGone:
             return
+        except DBAPIError:
+            log.exception("store_unavailable", method=scope["method"])
+            if not started:
+                await respond(unavailable(), scope, secured)
         except Exception:
             incident = new_id(self._clock())
             log.exception("request_failed", incident=incident, method=scope["method"])
@@ -85,7 +92,8 @@ class Guard:
         state = scope.setdefault("state", {})
         authorization = headers.get(b"authorization")
         state["principal"] = None
-        if authorization is not None or scope["path"] not in ANYBODY:
+        path = scope["path"]
+        if path != ALIVE and (authorization is not None or path != READY):
             client = scope.get("client")
             state["principal"] = await self._authenticator.principal(
                 None if authorization is None else authorization.decode("latin-1"),
@@ -168,6 +176,16 @@ def check_json(content_type: bytes, body: bytes) -> None:
         raise Problem(
             problems.MALFORMED, f"The body is not JSON: {error}.", "请求内容不是有效的 JSON。"
         ) from error
+
+
+def unavailable() -> Problem:
+    """503: the database did not do what it was asked; why is in the log."""
+    return Problem(
+        problems.STORE_UNAVAILABLE,
+        "The database does not answer now; see /readyz. Try again.",
+        "数据库暂时无响应，请稍后重试。",
+        headers={"Retry-After": "2"},
+    )
 
 
 def internal(incident: str) -> Problem:

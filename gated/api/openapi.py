@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -53,9 +53,10 @@ _PROBLEM: Final = {
     "required": ["type", "title", "status", "detail", "detail_zh"],
 }
 
-_ALWAYS: Final = (problems.INTERNAL, problems.NOT_RECORDED)
+_ALWAYS: Final = (problems.INTERNAL, problems.STORE_UNAVAILABLE)
 _WITH_TOKEN: Final = (problems.UNAUTHORIZED, problems.TOO_MANY_FAILURES)
 _WITH_BODY: Final = (
+    problems.NOT_RECORDED,
     problems.MALFORMED,
     problems.TIMEOUT,
     problems.TOO_LARGE,
@@ -84,18 +85,16 @@ def declares(
     *kinds: Kind,
     body: bool = False,
     keyed: bool = False,
-    anybody: bool = False,
+    bearer: Literal["needed", "optional", "unread"] = "needed",
     status: int = 200,
     headers: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: its problems, headers and least role. `body`: it reads one; `keyed`: it
-    takes an Idempotency-Key; `anybody`: it works without a token."""
+    takes an Idempotency-Key."""
     found = [*kinds, *_ALWAYS]
-    if not anybody:
+    if bearer != "unread":
         found += _WITH_TOKEN
-    else:
-        found += _WITH_TOKEN  # one that is sent is checked
-    if permission is not None and not anybody:
+    if permission is not None:
         found.append(problems.FORBIDDEN)
     if body:
         found += _WITH_BODY
@@ -107,17 +106,54 @@ def declares(
         of_code = list(group)
         responses[code] = {
             "description": "; ".join(f"{kind.title} (`{kind.uri}`)" for kind in of_code),
-            "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {
+                problems.MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {kind.name: {"value": _example(kind)} for kind in of_code},
+                }
+            },
         }
         if code in _PROBLEM_HEADERS:
             responses[code]["headers"] = _PROBLEM_HEADERS[code]
     if headers:
         responses[status] = {"headers": headers}
     extra: dict[str, Any] = {}
+    if bearer == "optional":
+        extra["security"] = [{}, {"token": []}]
     if permission is not None:
         extra["x-permission"] = permission.value
         extra["x-least-role"] = LEAST[permission].value
     return {"responses": responses, "openapi_extra": extra, "status_code": status}
+
+
+def _example(kind: Kind) -> dict[str, Any]:
+    """A problem of a kind, in short."""
+    found = {
+        "type": kind.uri,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": f"{kind.title}.",
+        "detail_zh": f"{kind.zh}。",
+    }
+    if kind is problems.INVALID:
+        error = {
+            "field": "credentials[0].value",
+            "code": "credential",
+            "message": "the plate is empty",
+            "message_zh": "凭证内容为空、过长或含无效字符",
+        }
+        return {**found, "errors": [error]}
+    return found
+
+
+def _without_null(parameter: dict[str, Any]) -> None:
+    """A header or a query's field is sent or left out; null is a value of JSON only."""
+    choices = parameter["schema"].get("anyOf")
+    if choices is not None:
+        left = [choice for choice in choices if choice != {"type": "null"}]
+        if len(left) == 1:
+            del parameter["schema"]["anyOf"]
+            parameter["schema"].update(left[0])
 
 
 def document(api: FastAPI, version: str) -> dict[str, Any]:
@@ -142,6 +178,10 @@ def document(api: FastAPI, version: str) -> dict[str, Any]:
     schemas = found["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                _without_null(parameter)
     schemas["FieldError"] = _FIELD_ERROR
     schemas["Problem"] = _PROBLEM
     return found

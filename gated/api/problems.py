@@ -56,6 +56,7 @@ INVALID = Kind("invalid", 422, "Some fields are not valid", "字段无效")
 KEY_REUSED = Kind("key-reused", 422, "This key was used for another request", "幂等键已用于其他请求")
 INTERNAL = Kind("internal", 500, "Something went wrong inside", "内部错误")
 NOT_RECORDED = Kind("not-recorded", 503, "It could not be recorded now", "暂时无法保存")
+STORE_UNAVAILABLE = Kind("store-unavailable", 503, "The database does not answer", "数据库无响应")
 BUSY = Kind("busy", 503, "Too much at once", "请求过多")
 
 ALL: Final[tuple[Kind, ...]] = tuple(found for found in dict(globals()).values() if isinstance(found, Kind))

@@ -83,7 +83,9 @@ class HourIn(In):
 Credentials = Annotated[list[CredentialIn], Field(min_length=1, max_length=16)]
 Entrances = Annotated[list[Reference], Field(min_length=1, max_length=1000)]
 Hours = Annotated[list[HourIn], Field(max_length=50)]
-Limits = Annotated[dict[Word, Amount], Field(max_length=16)]
+Limits = Annotated[
+    dict[Word, Amount], Field(max_length=16, json_schema_extra={"additionalProperties": False})
+]
 
 _EXAMPLE: dict[str, Any] = {
     "kind": "resident",

@@ -86,14 +86,13 @@ def health_router(services: Services, document: Any) -> APIRouter:
         tags=["health"],
         summary="Whether the process answers",
         response_model=Health,
-        **declares(None, anybody=True),
+        **declares(None, bearer="unread"),
     )
     async def healthz() -> Response:
         return reply(Health(status="alive")).response()
 
-    not_ready = {503: {"model": Readiness, "description": "Not ready"}}
-    declared = declares(None, anybody=True)
-    declared["responses"].update(not_ready)
+    declared = declares(None, bearer="optional")
+    declared["responses"][503].update(model=Readiness, description="Not ready, or no answer of the database")
 
     @api.get(
         "/readyz",

@@ -22,6 +22,7 @@ from gated.domain import (
     Severity,
 )
 from gated.status import DeviceStatus, LaneStatus
+from gated.store.passages import PassageRow
 from gated.store.records import OpeningRecord
 
 
@@ -331,3 +332,8 @@ def decision_out(decision: Decision, candidates: list[Candidate]) -> DecisionOut
             for candidate in candidates
         ],
     )
+
+
+def passage_out(found: PassageRow) -> PassageOut:
+    """A passage as clients get it."""
+    raise NotImplementedError
