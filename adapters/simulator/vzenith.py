@@ -54,7 +54,7 @@ class VzenithCamera:
         self.serial, self.model = serial, model
         self.boom = boom or Boom()
         self.faults = faults or Faults()
-        self.backlog: deque[dict[str, object]] = deque()
+        self.backlog: deque[dict[str, object]] = deque(maxlen=9000)  # as many as the vendor says
         self.replies: deque[Response] = deque(maxlen=100)
         self._password = password
         self._alphadigi, self._poll = alphadigi, poll
@@ -67,12 +67,20 @@ class VzenithCamera:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._beat())
+        await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Switched on: its heartbeats begin. It can `see` without that too."""
+        self._task = asyncio.create_task(self._beat())
+
+    async def stop(self) -> None:
+        """Switched off; the backlog is kept, as on its card."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -39,6 +39,9 @@ _SECRET_WORDS = ("pass", "pwd", "token", "secret", "user_name")
 _FIRST_SENSIBLE = 1_262_304_000  # 2010: a camera whose clock was never set says 1970 or 2000
 _LAST_SENSIBLE = 4_102_444_800  # 2100
 _MAX_RAW = 64
+_MAX_JSON = 65536
+_MAX_QUOTES = 8192
+_MAX_STRING = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ def parse(body: bytes, content_type: str, device: str, received_at: datetime, ho
 
 
 def load(body: bytes) -> dict[str, object]:
-    """A JSON object in UTF-8, or in GB18030 as older firmware sends it. Raises Malformed."""
-    body = body.strip(b"\x00 \r\n\t")
+    """A JSON object in UTF-8, or in GB18030 as older firmware sends it, without pictures. Raises Malformed."""
+    body = _slim(body).strip(b"\x00 \r\n\t")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -99,6 +102,18 @@ def load(body: bytes) -> dict[str, object]:
     if not isinstance(content, dict):
         raise Malformed("JSON, but not an object")
     return content
+
+
+def _slim(body: bytes) -> bytes:
+    """The JSON without its pictures (base64, megabytes), which nobody reads: what is left is small, and
+    parsing it never holds the event loop for long, whatever was sent."""
+    if len(body) > _MAX_JSON:
+        parts = body.split(b'"', _MAX_QUOTES)
+        if len(parts) <= _MAX_QUOTES:
+            body = b'"'.join([b"" if len(part) > _MAX_STRING else part for part in parts])
+        if len(body) > _MAX_JSON:
+            raise Malformed("far larger than any such message is without its pictures")
+    return body
 
 
 # --- the kinds of message ---------------------------------------------------------------------------------

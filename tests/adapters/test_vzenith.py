@@ -79,7 +79,7 @@ async def test_granted_opens_once_and_refused_never(
     assert pulses == ([] if not grant else [700] if opens == "ioctrl" else [555])
     for task in lane.openings:
         assert (await task).outcome is OpeningOutcome.ACCEPTED
-    double._pusher.close()
+    await double.stop()
 
 
 async def test_a_lane_with_another_barrier_is_answered_at_once(ingest: Ingest) -> None:
@@ -89,7 +89,7 @@ async def test_a_lane_with_another_barrier_is_answered_at_once(ingest: Ingest) -
     async with asyncio.timeout(1):
         assert await double.see("津A12345")
     assert double.boom.openings == []
-    double._pusher.close()
+    await double.stop()
 
 
 async def test_backlog_is_kept_recorded_and_opens_nothing(ingest: Ingest) -> None:
@@ -109,7 +109,7 @@ async def test_backlog_is_kept_recorded_and_opens_nothing(ingest: Ingest) -> Non
     ]
     assert not double.backlog
     assert len(double.boom.openings) == 1
-    double._pusher.close()
+    await double.stop()
 
 
 async def test_a_waiting_opening_never_rides_on_backlog_or_on_an_ignored_reply(ingest: Ingest) -> None:
@@ -147,7 +147,7 @@ async def test_not_recorded_is_not_acknowledged(ingest: Ingest) -> None:
     assert not await double.see("津A12345")
     assert set(ingest.statuses) == {503}
     assert len(double.backlog) == 1
-    double._pusher.close()
+    await double.stop()
 
 
 async def test_wrong_camera_is_answered_403_and_handled_by_nobody(ingest: Ingest) -> None:
@@ -157,7 +157,7 @@ async def test_wrong_camera_is_answered_403_and_handled_by_nobody(ingest: Ingest
     double = camera(ingest)
     assert not await double.see("津A12345")
     assert (lane.events, set(ingest.statuses), double.boom.openings) == ([], {403}, [])
-    double._pusher.close()
+    await double.stop()
 
 
 async def test_faults_of_the_double_reach_the_lane(ingest: Ingest) -> None:
@@ -173,7 +173,7 @@ async def test_faults_of_the_double_reach_the_lane(ingest: Ingest) -> None:
     assert first.key == second.key
     assert first.raw != "津A12345"
     assert len(first.raw) == len("津A12345")
-    double._pusher.close()
+    await double.stop()
 
 
 async def test_heartbeat_and_info() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,6 +153,26 @@ def test_older_firmware_writes_gb18030() -> None:
 
 def test_trailing_nul_and_nul_in_a_plate() -> None:
     assert read(alarm(license="津A\x0012345") + b"\x00\x00").raw == "津A12345"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_picture_of_megabytes_is_left_aside(encoding: str) -> None:
+    picture = base64.b64encode(bytes(range(256)) * 12_000).decode()
+    assert (
+        read(alarm(imageFile=picture, imageFragmentFile=picture).decode().encode(encoding)).raw == "津A12345"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a":[' + b"1," * 2_000_000 + b"1]}", b'{"a":[' + b'{"a":1},' * 500_000 + b"1]}", b"\x81" * 4_000_000],
+)
+def test_megabytes_of_anything_else_are_refused_at_once(body: bytes) -> None:
+    began = time.perf_counter()
+    with pytest.raises(Malformed):
+        parse(body)
+    codec.sample(body)
+    assert time.perf_counter() - began < 0.05  # 2 ms; the machine may be busy
 
 
 @pytest.mark.parametrize(("value", "active"), [(1, True), (0, False), ("1", True)])

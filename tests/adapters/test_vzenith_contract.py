@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -61,15 +60,10 @@ class VzenithBench(Bench):
     def attach(self, session: Session) -> None:
         assert isinstance(session.device, Receiver)
         self.ingest.route(session.device.id, session.device, session.handle)
-        if self.camera is None:
-            self._start()
 
-    def _start(self) -> None:
-        self.camera = VzenithCamera(
-            self.ingest.url("cam-1"), serial=SERIAL, poll=self.settings["poll"], heartbeat_s=0.1,
-            resends=0, faults=self.faults,
-        )  # fmt: skip
-        self.camera._task = asyncio.create_task(self.camera._beat())
+    async def prepare(self) -> None:
+        if self.camera is None:
+            await self.revive()
 
     async def emit(self) -> None:
         assert self.camera is not None
@@ -78,11 +72,15 @@ class VzenithBench(Bench):
     async def vanish(self) -> None:
         if self.camera is not None:
             self.seen += [opening.milliseconds for opening in self.camera.boom.openings]
-            await self.camera.__aexit__(None, None, None)
+            await self.camera.stop()
             self.camera = None
 
     async def revive(self) -> None:
-        self._start()
+        self.camera = VzenithCamera(
+            self.ingest.url("cam-1"), serial=SERIAL, poll=self.settings["poll"], heartbeat_s=0.1,
+            resends=0, faults=self.faults,
+        )  # fmt: skip
+        await self.camera.start()
 
     def pulses(self) -> list[int]:
         return self.seen + [
