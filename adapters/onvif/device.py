@@ -34,6 +34,7 @@ log = structlog.get_logger()
 HEARTBEAT_S = 10.0
 BUSY_S = 300.0  # some Dahua cameras refuse subscriptions for minutes, until their one listener has run out
 SHORTEST_POLL_S = 0.5
+STABLE_S = 10.0  # a subscription that lived so long was none of the trouble
 _BACK_OFF_S = (1.0, 60.0)
 _NAMESPACES = {
     "http://www.onvif.org/ver10/device/wsdl": "devicemgmt",
@@ -141,12 +142,13 @@ class OnvifDevice:
         beat = loop.time()
         received = self._context.now()
         yield self._heartbeat(received, received + camera.offset if camera.clock_known else None)
-        trouble = _Trouble()
+        trouble, since = _Trouble(), loop.time()
         while True:
             asked = loop.time()
             try:
                 if self._subscription is None:
                     await self._subscribe()
+                    since = loop.time()
                 subscription = self._subscription
                 assert subscription is not None  # noqa: S101 - _subscribe sets it or raises
                 await subscription.renew_if_due(self._config.pull_s)
@@ -163,7 +165,8 @@ class OnvifDevice:
                 raise
             except NotOnvif as error:
                 raise DeviceUnavailable(str(error)) from None  # it was ONVIF a moment ago
-            trouble = _Trouble()
+            if asked - since > STABLE_S:
+                trouble = _Trouble()
             for each in (*pulled.unparsed, *pulled.unknown):
                 self._unparsed(each.kind, each.sample, each.why)
             for event in pulled.events:

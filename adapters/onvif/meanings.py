@@ -142,19 +142,20 @@ def _plate_key(message: Message, stamp: Stamp, raw: str, own: str | None) -> str
 
 
 def _confidence(message: Message, spec: topics.PlateTopic) -> float | None:
+    scale = 1.0 if message.plate_likelihood else spec.scale
     text = (
         message.plate_likelihood
         or message.data.get(spec.confidence.lower())
         or message.data.get("confidence", "")
     )
     try:
-        value = float(text) / (1.0 if message.plate_likelihood else spec.scale)
+        value = float(text) / scale
     except ValueError:
         return None
     if math.isnan(value) or math.isinf(value) or value < 0:
         return None
     # a few count to a hundred where the standard says one
-    return min(value / 100 if value > 1 else value, 1.0)
+    return min(value / 100 if value > 1 and scale == 1 else value, 1.0)
 
 
 def _direction(word: str) -> Direction | None:
