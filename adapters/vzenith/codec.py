@@ -90,7 +90,8 @@ def parse(body: bytes, content_type: str, device: str, received_at: datetime, ho
 
 
 def load(body: bytes) -> dict[str, object]:
-    """A JSON object in UTF-8, or in GB18030 as older firmware sends it, without pictures. Raises Malformed."""
+    """A JSON object, without pictures, in UTF-8 or in GB18030 as older firmware sends it. Raises
+    Malformed."""
     body = _slim(body).strip(b"\x00 \r\n\t")
     try:
         content = orjson.loads(body)

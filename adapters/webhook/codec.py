@@ -34,7 +34,7 @@ from gated.domain import (
 from gated.plates import credential
 from gated.ports import Pulse
 
-MAX_BODY = 65536
+MAX_BODY = 16384
 """Bytes of one message. It is small JSON; pictures do not belong in it."""
 
 

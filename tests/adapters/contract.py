@@ -270,7 +270,7 @@ class Contract:
 
     async def test_garbage_is_survived_or_ends_the_session(self, bench: Bench) -> None:
         device = bench.device()
-        for _ in range(5):
+        for _ in range(3):
             with contextlib.suppress(DeviceUnavailable):
                 async with Session(bench, device) as session:
                     bench.faults.garbage = 3
@@ -300,7 +300,7 @@ class Contract:
 
     # --- opening --------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("milliseconds", [500, 700, 1500])
+    @pytest.mark.parametrize("milliseconds", [500, 1500])
     async def test_opens_with_one_pulse(self, bench: Bench, milliseconds: int) -> None:
         self._needs_barrier(bench)
         device = bench.device()
@@ -320,7 +320,7 @@ class Contract:
             await asyncio.sleep(0.3)
         assert len(bench.pulses()) == 2
 
-    @pytest.mark.parametrize("after_s", [0.0, 0.001, 0.02, 0.2])
+    @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.2])
     async def test_cancelled_opening_pulses_at_most_once(self, bench: Bench, after_s: float) -> None:
         self._needs_barrier(bench)
         device = bench.device()
@@ -344,7 +344,7 @@ class Contract:
             opened = await timed(bench, device, pulse(bench))
             assert opened.outcome is OpeningOutcome.UNCERTAIN, opened
             bench.faults.hang = False
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
         assert len(bench.pulses()) <= 1
 
     async def test_nobody_to_open_is_unreachable(self, bench: Bench) -> None:
