@@ -1,4 +1,4 @@
-"""The project's texts and scripts: links, reachability, a page and a contract suite for every adapter."""
+"""The project's texts, locks and scripts: links lead somewhere, pages can be reached, scripts start."""
 
 from __future__ import annotations
 
@@ -23,16 +23,6 @@ def _script(name: str) -> ModuleType:
 
 check_docs = _script("check_docs")
 check_lock = _script("check_lock")
-
-
-def _adapters() -> list[str]:
-    """The names of the vendors: modules and packages of `adapters` that a config may name as a type."""
-    names = set()
-    for path in (TOP / "adapters").iterdir():
-        source = path if path.suffix == ".py" else path / "__init__.py"
-        if not path.name.startswith("_") and source.is_file():
-            names.add(path.stem)
-    return sorted(names - {"simulator"})
 
 
 def test_the_texts_of_the_project_are_whole() -> None:
@@ -86,14 +76,6 @@ def test_a_page_that_no_link_leads_to_is_found(tmp_path: Path) -> None:
     (tmp_path / "docs" / "index.md").write_text("# Index\n")
     (docs / "acme.md").write_text("# Acme\n")
     assert check_docs.problems(tmp_path) == ["docs/devices/acme.md:1: cannot be reached from docs/index.md"]
-
-
-@pytest.mark.parametrize("name", _adapters())
-def test_every_adapter_has_a_page_and_a_test_that_runs_the_contract(name: str) -> None:
-    assert (TOP / "docs" / "devices" / f"{name}.md").is_file()
-    folder = TOP / "tests" / "adapters"
-    tests = [*folder.glob(f"test_{name}*.py"), *folder.glob(f"{name}*/test_*.py")]
-    assert any("contract" in test.read_text(encoding="utf-8") for test in tests)
 
 
 def test_the_locks_were_made_from_the_dependencies_of_today() -> None:
