@@ -73,6 +73,9 @@ async def _one(
         missing = list(_missing_powers(device, config))
         if missing:
             return result(State.MISCONFIGURED, missing[0], f"name another device for it; see {page}")
+        if isinstance(device, Receiver):
+            said = "pushes to gated; whether it does is seen when gated runs"
+            return result(State.WAITING, said, _push_hint(section, config))
         info = await _enter(device, timeout_s)
     except DeviceUnavailable as error:
         hint = f"is it powered and on the network? Check {_where(section)}from this machine"
@@ -87,10 +90,6 @@ async def _one(
         return result(State.MISCONFIGURED, _said(error), f"correct its section in gated.yaml; see {page}")
     except Exception as error:  # an adapter's own fault must not hide the other devices
         return result(State.FAILED, f"{type(error).__name__}: {error}", "this is a fault in gated: report it")
-    if isinstance(device, Receiver):
-        return result(
-            State.WAITING, "pushes to gated; its first push is awaited", _push_hint(section, config)
-        )
     return _entered(info, config, result)
 
 

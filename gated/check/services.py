@@ -129,9 +129,9 @@ def _postgresql_error(shown: str, said: str) -> Result:
 
 
 def _revision(subject: str, found: str | None) -> Result:
-    from gated.store import migrate
+    from gated.store.migrate import head, revisions
 
-    known, newest = migrate.revisions(), migrate.head()
+    known, newest = revisions(), head()
     if found is None:
         return Result("store", subject, State.OK, "is empty: its tables will be created at the first start")
     if found == newest:
@@ -230,4 +230,4 @@ async def _is_gated(host: str, port: int, timeout_s: float) -> bool:
             writer.close()
     except (OSError, TimeoutError):
         return False
-    return answer.startswith(b"HTTP/1.1 200") and b"gated" in answer.lower()
+    return answer.startswith(b"HTTP/1.1 200") and b'"alive"' in answer
