@@ -188,7 +188,7 @@ class Relay:
         self._moved = asyncio.Event()
         self._progress = Progress()
         self._saved = 0
-        self._pruned_at = float("-inf")
+        self._prune_at = 0.0
         self.caught_up = False
         """Nothing was left to read when last looked."""
 
@@ -284,14 +284,16 @@ class Relay:
                 self._moved.set()
 
     async def _prune(self) -> None:
-        if time.monotonic() - self._pruned_at < _PRUNE_EVERY_S:
+        """A piece at a time, for it holds up the writer; the next piece soon if there is more."""
+        if time.monotonic() < self._prune_at:
             return
-        self._pruned_at = time.monotonic()
         before = self._clock() - self._keep
-        gone = await self._store.write(lambda conn: rows.prune(conn, before))
+        gone = await self._store.write(lambda conn: rows.prune(conn, before, limit=_PRUNE_ROWS))
+        self._prune_at = time.monotonic() + (_PRUNE_EVERY_S if gone < _PRUNE_ROWS else _BACKSTOP_S)
         if gone:
-            log.info("outbox_pruned", rows=gone)
+            log.debug("outbox_pruned", rows=gone)
 
 
 _BACKSTOP_S = 5.0
 _PRUNE_EVERY_S = 600.0
+_PRUNE_ROWS = 1000

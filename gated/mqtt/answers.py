@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -43,10 +43,8 @@ _MOST_READS = 2
 _LOG_EVERY_S = 10.0
 
 
-class Authorize(Protocol):
-    """Who may open `lane` with `token`: the person's name, or None for nobody."""
-
-    def __call__(self, token: str, lane: str) -> Awaitable[str | None]: ...
+Authorize = Callable[[str, str], Awaitable[str | None]]
+"""Who may open a lane: token and lane to the person's name, or None for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

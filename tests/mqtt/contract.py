@@ -38,13 +38,13 @@ class Contract:
 
     def channel(self, topic: str) -> str:
         """The name of the channel that `topic` belongs to."""
-        found = [name for pattern, name in self._channels if pattern.fullmatch(topic)]
+        found: list[str] = [name for pattern, name in self._channels if pattern.fullmatch(topic)]
         assert len(found) == 1, f"{topic} is described by {found or 'no channel'}"
         return found[0]
 
     def schema_names(self, channel: str) -> list[str]:
         messages = self.document["channels"][channel]["messages"].values()
-        return [message["$ref"].rsplit("/", 1)[1] for message in messages]
+        return [str(message["$ref"]).rsplit("/", 1)[1] for message in messages]
 
     def errors(self, message: str, instance: object) -> list[str]:
         """What is wrong with `instance` as the payload of `message`."""

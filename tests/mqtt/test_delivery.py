@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -329,3 +330,19 @@ async def test_a_message_that_no_broker_takes_is_skipped(
             await until(lambda: subscriber.seqs("lanes/lane-0/passages") == [1, 2], "the others")
             assert mqtt.counters.skipped == 1
         assert await store.read(outbox.backlog) == 0
+
+
+async def test_pruning_leaves_no_gap(store: Store, broker: Mosquitto, subscribe: Subscribe) -> None:
+    subscriber = subscribe(broker.port)
+    topic = "lanes/lane-0/passages"
+    async with running(store, App(), port=broker.port):
+        await put(store, passages(10, lanes=1))
+        await until(lambda: len(subscriber.on(topic)) == 10, "them")
+    await store.write(lambda conn: outbox.prune(conn, now() + timedelta(hours=1)))
+    async with running(store, App(), port=broker.port):
+        await put(store, passages(10, lanes=1, first=10))
+        await until(lambda: len(subscriber.on(topic)) >= 20, "more")
+        subscriber.ask("replay", {"topic": topic, "from_seq": 1}, response_topic=ROOT + "replies/x")
+        await until(lambda: subscriber.on("replies/x"), "an answer")
+    assert subscriber.seqs(topic) == list(range(1, 21))
+    assert subscriber.on("replies/x")[0].json["messages"][0]["seq"] > 1
