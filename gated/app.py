@@ -367,8 +367,9 @@ class App:
         self._dirty.update(lane.id for lane in self.config.lanes)
 
     async def _authorize(self, token: str, lane: str) -> str | None:
-        principal = await verify(self.store, token, self.clock.now())
-        if principal is None or not allowed(principal.role, Permission.OPEN_LANES):
+        now = self.clock.now()
+        principal = await self.store.read(lambda conn: verify(conn, token, now))
+        if principal is None or not allowed(principal.role, Permission.LANES_OPEN):
             return None
         return principal.name
 

@@ -7,6 +7,7 @@ keeps the device's clock, and hands every event to the lanes with its corrected 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from gated.ports import (
     DeviceInfo,
     DeviceRefused,
     Handled,
+    Heard,
     NotRecorded,
     Receiver,
 )
@@ -135,15 +137,23 @@ class Supervised:
                     backoff = BACKOFF_S[0]
                 self._went(why)
                 if isinstance(why, (DeviceRefused, ConfigError)):
-                    await asyncio.sleep(REFUSED_RETRY_S)
+                    await self._pause(REFUSED_RETRY_S)
                 else:
-                    await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    await self._pause(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                     backoff = min(backoff * 2, BACKOFF_S[1])
         finally:
             if self._offline_timer is not None:
                 self._offline_timer.cancel()
             if self.drift.shifted in self._clock.on_step:
                 self._clock.on_step.remove(self.drift.shifted)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the time is up, or a device that pushes is heard from again."""
+        if isinstance(self.device, Heard):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.device.heard(), seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     def _ended(self) -> DeviceError:
         return DeviceError("the device ended its stream of events")

@@ -167,6 +167,13 @@ class Receiver(Protocol):
     async def receive(self, push: Push, handle: Handle) -> PushReply: ...
 
 
+@runtime_checkable
+class Heard(Protocol):
+    """A device that can tell when it is next heard from, so that nobody has to try again meanwhile."""
+
+    async def heard(self) -> None: ...
+
+
 class BadPush(Exception):
     """The body of a push is not what this device sends; the message says why, without secrets."""
 

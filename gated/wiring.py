@@ -32,7 +32,7 @@ def load_adapter(type_: str) -> AdapterModule:
     """The module `adapters.<type>`, imported now. Raises UnknownDeviceType."""
     if not _TYPE.fullmatch(type_) or type_ not in adapter_types():
         raise UnknownDeviceType(type_, tuple(adapter_types()))
-    module: AdapterModule = importlib.import_module(f"adapters.{type_}")  # type: ignore[assignment]
+    module: AdapterModule = importlib.import_module(f"adapters.{type_}")
     return module
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -58,7 +59,7 @@ async def main() -> None:
     spec = json.loads(sys.stdin.buffer.readline())
 
     def ended() -> None:
-        if not sys.stdin.buffer.read1(1024):
+        if not os.read(sys.stdin.fileno(), 1024):
             loop.remove_reader(sys.stdin.fileno())
             stop.set()
 

@@ -16,7 +16,6 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -96,9 +95,7 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
 def _config(folder: str, mqtt_port: int) -> SiteConfig:
     with _free_ports(64) as ports:
         content = village(data=folder, mqtt_port=mqtt_port, api_port=next(ports), ports=ports)
-    raw = yaml.safe_dump(content, allow_unicode=True).encode()
-    Path(folder, "gated.yaml").write_bytes(raw)
-    return loads(raw, str(Path(folder, "gated.yaml")), load_adapter)
+    return loads(yaml.safe_dump(content, allow_unicode=True), load_adapter, name="the demo's village")
 
 
 @contextlib.contextmanager
@@ -118,9 +115,9 @@ async def _fill(config: SiteConfig, seed: int) -> str:
         made = list(passes(residents(seed, PEOPLE), system_now(), ENTRANCES[1][0]))
         for start in range(0, len(made), _BATCH):
             batch = made[start : start + _BATCH]
-            await store.write(lambda conn, rows=batch: [stored.insert(conn, one) for one in rows])
-        created = await create_token(store, name="demo", role=Role.OPERATOR, now=system_now())
-        return created.token
+            await store.write(lambda conn, rows=batch: stored.insert_many(conn, rows))
+        token, _ = await create_token(store, name="demo", role=Role.OPERATOR, now=system_now())
+        return token
     finally:
         await store.close()
 

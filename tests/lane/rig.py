@@ -23,6 +23,7 @@ from gated.domain import (
     Disposition,
     Holder,
     OpeningOutcome,
+    Outcome,
     Pass,
     Passage,
     PassState,
@@ -31,7 +32,7 @@ from gated.domain import (
 from gated.lane import InputRef, Lanes, LaneSettings, Parts, PositionRef
 from gated.passbook import Passbook, follow
 from gated.ports import DeviceUnavailable, Opened, Pulse
-from gated.store import Store, openings, passages, passes
+from gated.store import OpeningRecord, Store, openings, passages, passes
 from rules import Policy
 
 
@@ -105,6 +106,30 @@ WITH_POSITION = replace(
     barrier=replace(EAST.barrier, position_device="relay"),  # type: ignore[type-var]
     position=PositionRef("relay", "1"),
 )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage that is on disk, flat."""
+
+    passage: Passage
+    decision: Decision
+
+    @property
+    def id(self) -> str:
+        return self.passage.id
+
+    @property
+    def continues(self) -> str | None:
+        return self.passage.continues
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.decision.outcome
+
+    @property
+    def reason(self) -> str:
+        return self.decision.reason
 
 
 class Rig:
@@ -199,10 +224,11 @@ class Rig:
                 conn, lane=None, credential=None, outcome=None, since=None, until=None, after=None, limit=200
             )
         )
-        return list(reversed(found))
+        return [Found(row.passage, row.decision) for row in reversed(found)]
 
-    async def openings(self, passage_id: str) -> Any:
-        return await self.store.read(lambda conn: openings.for_passage(conn, passage_id))
+    async def opening(self, passage_id: str) -> OpeningRecord:
+        [found] = await self.store.read(lambda conn: openings.for_passage(conn, passage_id))
+        return found
 
 
 @contextlib.asynccontextmanager

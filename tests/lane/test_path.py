@@ -25,7 +25,7 @@ async def test_a_pass_opens_once_and_all_is_on_record(tmp_path: Path) -> None:
         assert [pulse.output for pulse in rig.barrier.pulses] == ["0"]  # type: ignore[union-attr]
         [row] = await rig.passages()
         assert (row.id, row.outcome, row.reason) == (handled.passage_id, Outcome.GRANT, "pass_valid")
-        opening = await rig.openings(row.id)
+        opening = await rig.opening(row.id)
         assert opening.outcome is OpeningOutcome.ACCEPTED
 
 
@@ -177,7 +177,7 @@ async def test_what_becomes_of_an_opening(
         await rig.issue(PLATE)
         handled = await rig.pass_(PLATE)
         assert handled.granted  # a fault of the barrier is never a refusal of the person
-        assert (await rig.openings(handled.passage_id)).outcome is outcome
+        assert (await rig.opening(handled.passage_id)).outcome is outcome
         assert rig.lanes.status("east-in").mode is mode
         assert len(barrier.pulses if barrier else []) <= 1
         assert bool(rig.alerts) is (mode is LaneMode.FAULT)
@@ -215,14 +215,14 @@ async def test_a_boom_that_is_seen_to_open_confirms(tmp_path: Path) -> None:
             InputChanged(device="relay", received_at=rig.clock.now(), input="1", active=True), rig.clock.now()
         )
         handled = await task
-        assert (await rig.openings(handled.passage_id)).outcome is OpeningOutcome.CONFIRMED
+        assert (await rig.opening(handled.passage_id)).outcome is OpeningOutcome.CONFIRMED
 
 
 async def test_a_boom_that_does_not_move_is_a_fault(tmp_path: Path) -> None:
     async with site(tmp_path, WITH_POSITION) as rig:
         await rig.issue(PLATE)
         handled = await rig.pass_(PLATE)
-        assert (await rig.openings(handled.passage_id)).outcome is OpeningOutcome.ACCEPTED
+        assert (await rig.opening(handled.passage_id)).outcome is OpeningOutcome.ACCEPTED
         assert rig.lanes.status("east-in").mode is LaneMode.FAULT
         assert rig.alerts
 
@@ -235,7 +235,7 @@ async def test_an_uncertain_opening_is_cleared_by_asking(tmp_path: Path) -> None
         telling.boom = BarrierPosition.OPEN
         await rig.issue(PLATE)
         handled = await rig.pass_(PLATE)
-        assert (await rig.openings(handled.passage_id)).outcome is OpeningOutcome.CONFIRMED
+        assert (await rig.opening(handled.passage_id)).outcome is OpeningOutcome.CONFIRMED
         assert rig.lanes.status("east-in").mode is LaneMode.NORMAL
 
 
@@ -251,7 +251,7 @@ async def test_during_a_fire_nothing_is_sent_and_all_is_recorded(tmp_path: Path)
         assert rig.lanes.status("east-in").mode is LaneMode.HELD_OPEN
         handled = await rig.pass_(PLATE)
         assert handled.granted
-        assert (await rig.openings(handled.passage_id)).outcome is OpeningOutcome.SUPPRESSED
+        assert (await rig.opening(handled.passage_id)).outcome is OpeningOutcome.SUPPRESSED
         record = await rig.lanes.override("east-in", person="李强", reason="救护车")
         assert record.outcome is OpeningOutcome.SUPPRESSED
         assert rig.barrier.pulses == []  # type: ignore[union-attr]
