@@ -105,5 +105,9 @@ class StoreUnusable(StoreError):
     """The database cannot be opened; the message says why and what to do."""
 
 
+class NotReadable(StoreError):
+    """The database cannot be read now (connection lost, locked, I/O error); try again."""
+
+
 class BackupFailed(StoreError):
     """A backup or restore was not made; the message says why. What was there before is untouched."""

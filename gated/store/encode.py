@@ -1,0 +1,180 @@
+"""Records to rows: tuples in the order of the columns, ready for the driver. Pure.
+
+Done by the caller, before a record waits for the writer, so that the writer's thread only moves rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import orjson
+
+from gated.domain import Alert, Read
+from gated.store.records import OpeningRecord, OutboxMessage, PassageRecord, ReadRecord
+from gated.store.tables import alerts, openings, passages, reads
+from gated.times import to_us
+
+Row = tuple[object, ...]
+HOUR_US = 3_600_000_000
+
+PASSAGE_COLUMNS = tuple(column.name for column in passages.columns if column.name != "n")
+READ_COLUMNS = tuple(column.name for column in reads.columns if column.name != "n")
+OPENING_COLUMNS = tuple(column.name for column in openings.columns)
+ALERT_COLUMNS = tuple(column.name for column in alerts.columns)
+
+
+@dataclass(slots=True)
+class Message:
+    """An outbox message as bytes, before it has its place."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+@dataclass(slots=True)
+class Encoded:
+    """What one record writes. `id` and `decided_at` tell a passage that a broken commit had written after
+    all from somebody else's."""
+
+    passage: Row | None = None
+    read: Row | None = None
+    opening: Row | None = None
+    id: str = ""
+    decided_at: int = 0
+    change: int = 0
+    alerts: list[Row] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+
+
+def clean(text: str) -> str:
+    """Text that every store takes: no NUL, no half of a surrogate pair. Devices send either."""
+    if text.isascii():
+        return text if "\0" not in text else text.replace("\0", "\ufffd")
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def message(given: OutboxMessage) -> Message:
+    """Raises TypeError for a payload that is no JSON object, or has a `seq` of its own."""
+    if "seq" in given.payload:
+        raise TypeError(f"the payload for {given.topic} has a seq: the store assigns it")
+    payload = orjson.dumps(given.payload)
+    if payload[:1] != b"{":
+        raise TypeError(f"the payload for {given.topic} is no JSON object")
+    return Message(given.topic, payload, given.retain)
+
+
+def passage(record: PassageRecord) -> Encoded:
+    """A passage, its decision, alerts and messages."""
+    found, decision, read = record.passage, record.decision, record.passage.read
+    credential = read.credential
+    decided_at = to_us(record.decided_at)
+    received_at = to_us(read.received_at)
+    row = (
+        found.id,
+        found.lane,
+        found.entrance,
+        found.direction.value,
+        to_us(found.at) if found.at is not read.received_at else received_at,
+        decided_at,
+        received_at,
+        None if read.device_time is None else to_us(read.device_time),
+        read.device,
+        None if read.key is None else clean(read.key),
+        None if read.channel is None else clean(read.channel),
+        None if credential is None else credential.kind.value,
+        None if credential is None else clean(credential.value),
+        clean(read.raw),
+        read.confidence,
+        decision.outcome.value,
+        decision.reason,
+        decision.rule_id,
+        decision.pass_id,
+        record.change,
+        found.continues,
+        _details(read, {"zh": decision.explanation.zh, "en": decision.explanation.en}),
+    )
+    encoded = Encoded(passage=row, id=found.id, decided_at=decided_at, change=record.change)
+    if record.messages:
+        encoded.messages = [message(one) for one in record.messages]
+    if record.alerts:
+        drafts = decision.alerts
+        keys = [draft.fold_key for draft in drafts] if len(drafts) == len(record.alerts) else None
+        encoded.alerts = [
+            alert(one, keys[index] if keys else one.reason) for index, one in enumerate(record.alerts)
+        ]
+    return encoded
+
+
+def read(record: ReadRecord) -> Encoded:
+    """A read that made no passage of its own."""
+    seen = record.read
+    credential = seen.credential
+    at = to_us(record.at)
+    row = (
+        seen.device,
+        None if seen.key is None else clean(seen.key),
+        at - at % HOUR_US if seen.device_time is None else to_us(seen.device_time),
+        record.disposition.value,
+        record.lane,
+        record.passage_id,
+        at,
+        to_us(seen.received_at),
+        to_us(seen.received_at),
+        1,
+        None if credential is None else credential.kind.value,
+        None if credential is None else clean(credential.value),
+        clean(seen.raw),
+        seen.confidence,
+        _details(seen, None),
+    )
+    return Encoded(read=row)
+
+
+def opening(record: OpeningRecord) -> Encoded:
+    """An opening as it stands now."""
+    row = (
+        record.id,
+        record.lane,
+        record.cause,
+        record.outcome.value,
+        to_us(record.requested_at),
+        None if record.finished_at is None else to_us(record.finished_at),
+        record.passage_id,
+        None if record.person is None else clean(record.person),
+        None if record.reason is None else clean(record.reason),
+        clean(record.detail),
+    )
+    return Encoded(opening=row, messages=[message(one) for one in record.messages])
+
+
+def alert(given: Alert, fold_key: str) -> Row:
+    """An alert as it stands now."""
+    return (
+        given.id,
+        fold_key,
+        given.grid,
+        given.severity.value,
+        given.reason,
+        clean(given.text.zh),
+        clean(given.text.en),
+        given.state,
+        to_us(given.raised_at),
+        to_us(given.updated_at),
+        given.count,
+        given.lane,
+        given.device,
+        given.passage_id,
+    )
+
+
+def _details(read: Read, text: dict[str, str] | None) -> str:
+    """The small rest of a read, and the explanation, as JSON; only what is there."""
+    rest: dict[str, object] = {} if text is None else {"text": text}
+    if read.details:
+        rest["read"] = {clean(name): clean(value) for name, value in read.details.items()}
+    if read.direction is not None:
+        rest["seen"] = read.direction.value
+    if read.backlog:
+        rest["backlog"] = True
+    return orjson.dumps(rest).decode()

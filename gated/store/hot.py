@@ -1,0 +1,107 @@
+"""The statements on the path of a passage: compiled once by SQLAlchemy Core, run by the driver's cursor.
+
+Passages and outbox rows go in many to a statement: the driver gives up Python's interpreter lock for each
+statement, and takes it back only when the event loop lets go of it. Knows no transactions and no threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Rows
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Dialect, Insert, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gated.store import encode
+from gated.store.encode import Encoded, Row
+from gated.store.sequence import Sequence
+from gated.store.tables import alerts, openings, outbox, passages, reads, topics
+
+_AT_ONCE = (128, 32, 8, 4, 2)
+
+
+class Statements:
+    """For one dialect; shared by all connections."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        insert: Any = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+
+        def compiled(statement: Insert) -> str:
+            return str(statement.inline().compile(dialect=dialect))
+
+        def plain(table: Table, columns: Rows[str]) -> str:
+            return compiled(insert(table).values(dict.fromkeys(columns)))
+
+        self._passages = _many(plain(passages, encode.PASSAGE_COLUMNS))
+        self._outbox = _many(plain(outbox, [column.name for column in outbox.columns]))
+        self._topic = plain(topics, ["id", "topic"])
+        read = insert(reads).values(dict.fromkeys(encode.READ_COLUMNS))
+        self._read = compiled(
+            read.on_conflict_do_update(
+                index_elements=["device", "key", "moment", "disposition"],
+                set_={"times": reads.c.times + read.excluded.times, "last_at": read.excluded.last_at},
+            )
+        )
+        opening = insert(openings).values(dict.fromkeys(encode.OPENING_COLUMNS))
+        self._opening = compiled(_replacing(opening, "outcome", "finished_at", "detail"))
+        alert = insert(alerts).values(dict.fromkeys(encode.ALERT_COLUMNS))
+        self._alert = compiled(
+            _replacing(alert, "severity", "text_zh", "text_en", "state", "updated_at", "times", "passage_id")
+        )
+        mark = "%s" if dialect.name == "postgresql" else "?"
+        self._known = f"SELECT decided_at FROM passages WHERE id = {mark}"  # noqa: S608 - no outside text
+
+    def write(self, cursor: Any, items: Rows[Encoded], sequence: Sequence) -> bool:
+        """Writes what the records hold. True if there were outbox rows."""
+        _insert(cursor, self._passages, [one.passage for one in items if one.passage is not None])
+        for statement, rows in (
+            (self._alert, [row for one in items for row in one.alerts]),
+            (self._read, [one.read for one in items if one.read is not None]),
+            (self._opening, [one.opening for one in items if one.opening is not None]),
+        ):
+            if rows:
+                cursor.executemany(statement, rows)
+        messages = [message for one in items for message in one.messages]
+        if messages:
+            self.append(cursor, sequence.assign(messages), sequence)
+        return bool(messages)
+
+    def append(self, cursor: Any, rows: list[Row], sequence: Sequence) -> None:
+        """Inserts outbox rows that `sequence` has assigned, and the topics that are new with them."""
+        if sequence.new_topics:
+            cursor.executemany(self._topic, sequence.new_topics)
+            sequence.new_topics.clear()
+        _insert(cursor, self._outbox, rows)
+
+    def decided_at(self, cursor: Any, passage_id: str) -> int | None:
+        """When the passage of this id that is on disk was decided; None if there is none."""
+        row = cursor.execute(self._known, (passage_id,)).fetchone()
+        return None if row is None else int(row[0])
+
+
+def _many(single: str) -> tuple[tuple[int, str], ...]:
+    """The statement for so many rows at once, the largest first."""
+    head, separator, values = single.partition(" VALUES ")
+    assert separator  # noqa: S101 - what Core renders
+    return tuple((count, f"{head} VALUES {', '.join([values] * count)}") for count in (*_AT_ONCE, 1))
+
+
+def _insert(cursor: Any, statements: tuple[tuple[int, str], ...], rows: Rows[Row | None]) -> None:
+    start, left = 0, len(rows)
+    for count, statement in statements:
+        while left >= count:
+            if count == 1:
+                cursor.execute(statement, rows[start])
+            else:
+                cursor.execute(statement, list(chain.from_iterable(rows[start : start + count])))  # type: ignore[arg-type]
+            start += count
+            left -= count
+
+
+def _replacing(statement: Any, *columns: str) -> Insert:
+    """On a known id, takes over these columns."""
+    found: Insert = statement.on_conflict_do_update(
+        index_elements=["id"], set_={name: statement.excluded[name] for name in columns}
+    )
+    return found

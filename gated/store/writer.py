@@ -1,0 +1,388 @@
+"""The writer: one thread that commits whatever is queued as one transaction, without a timer.
+
+While one transaction is synced to disk the next callers queue up, so transactions grow with the load and one
+caller alone waits for nobody. Who is told that its record is durable is told after the commit. The thread
+outlives every error of the database: callers get `NotRecorded` in time, and once the cause is gone it goes
+on by itself. It knows records as rows (`gated.store.encode`) and other writes as functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from gated.ports import NotRecorded
+from gated.store.backend import Backend, Trouble
+from gated.store.encode import Encoded
+from gated.store.hot import Statements
+from gated.store.locks import Lock
+from gated.store.records import AlreadyRecorded, StaleDecision, StoreInUse
+from gated.store.sequence import NAME, Sequence
+from gated.times import to_us
+
+log = structlog.get_logger()
+
+MOST_IN_BATCH = 512
+MOST_WAITING = 10_000
+PATIENCE_S = 2.0
+"""How long a caller waits for a locked or lost database before it gets `NotRecorded`."""
+_PAUSE_S = 0.05
+_STOP = object()
+
+Work = Callable[[Connection], Any]
+
+
+class Item:
+    """One caller's record or work, and what became of it. `unsure`: a commit broke off while it was in it,
+    so it may be on disk."""
+
+    __slots__ = ("deadline", "encoded", "error", "future", "result", "unsure", "work")
+
+    def __init__(
+        self, future: asyncio.Future[Any], deadline: float, encoded: Encoded | None, work: Work | None
+    ) -> None:
+        self.future = future
+        self.deadline = deadline
+        self.encoded = encoded
+        self.work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.unsure = False
+
+
+class _CommitBroke(Exception):
+    """The connection was lost in a commit: nobody knows whether it was made."""
+
+
+class Writer:
+    """Opened, then started on the event loop whose callers it serves, then stopped there."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        lock: Lock | None,
+        clock: Callable[[], datetime],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._backend = backend
+        self._engine: Engine = backend.writing()
+        self._lock = lock
+        self._clock = clock
+        self._patience_s = patience_s
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._in_hand = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
+        self._statements = Statements(self._engine.dialect)
+        self._sequence = Sequence()
+        self._conn: Connection | None = None
+        self.raw: Any = None
+        """The driver's connection."""
+        self._cursor: Any = None
+        self.last_error: str | None = None
+        """Why the last attempt failed; None since one has succeeded."""
+
+    # --- on the event loop ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connects and takes the daemon's lock. Blocks. Raises StoreInUse, and what the database raises."""
+        self._connect()
+
+    def start(self, committed: Callable[[int, float, bool], None]) -> None:
+        """Starts the thread, for callers on the running loop. `committed` is called there after each
+        transaction, with the number of its items, its seconds, and whether it holds outbox rows."""
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="gated-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, encoded: Encoded | None, work: Work | None = None) -> asyncio.Future[Any]:
+        """Queues a record, or any other work, and returns what its caller awaits. Raises NotRecorded."""
+        if self._closed:
+            raise NotRecorded("the store is closed")
+        if self._queue.qsize() > MOST_WAITING:
+            raise NotRecorded(f"more than {MOST_WAITING} records are waiting to be written")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.put(Item(future, time.monotonic() + self._patience_s, encoded, work))
+        return future
+
+    @property
+    def depth(self) -> int:
+        """How many callers wait, those of the present transaction included."""
+        return self._queue.qsize() + self._in_hand
+
+    async def stop(self) -> None:
+        """Writes what is queued, then ends the thread and gives the lock back."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(_STOP)
+        await asyncio.to_thread(self._thread.join)
+
+    def close_unstarted(self) -> None:
+        """Undoes `open`, where the thread was never started."""
+        self._shut()
+
+    # --- in the thread ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        hand: list[Item] = []
+        stopping = False
+        while hand or not stopping:
+            if not hand:
+                first = self._queue.get()
+                if first is _STOP:
+                    stopping = True
+                    continue
+                hand.append(first)
+            stopping |= self._take(hand, MOST_IN_BATCH)
+            self._in_hand = len(hand)
+            again = self._attempt(hand[:MOST_IN_BATCH])
+            del hand[:MOST_IN_BATCH]
+            if again:
+                # all who wait are looked through, so that each hears in time
+                hand[:0] = again
+                stopping |= self._take(hand, MOST_WAITING)
+                hand = self._expired(hand)
+                if hand:
+                    time.sleep(_PAUSE_S)
+            self._in_hand = len(hand)
+        self._shut()
+
+    def _take(self, hand: list[Item], most: int) -> bool:
+        """Takes over what is queued. True if the writer is to stop after it."""
+        try:
+            while len(hand) < most:
+                item = self._queue.get_nowait()
+                if item is _STOP:
+                    return True
+                hand.append(item)
+        except Empty:
+            pass
+        return False
+
+    def _expired(self, hand: list[Item]) -> list[Item]:
+        """Tells those whose patience is over; returns the others."""
+        now = time.monotonic()
+        over = [item for item in hand if item.deadline <= now or item.future.cancelled()]
+        for item in over:
+            item.error = NotRecorded(self.last_error or "the database is away")
+        self._tell(over, 0.0, False)
+        return (
+            [item for item in hand if item.deadline > now and not item.future.cancelled()] if over else hand
+        )
+
+    def _attempt(self, batch: list[Item]) -> list[Item]:
+        """One transaction of these items; resolves those that are through, returns those to try again."""
+        started = time.perf_counter()
+        try:
+            singly = any(item.unsure for item in batch)
+            try:
+                has_messages = self._transaction(batch, singly=singly)
+            except Exception as error:
+                if singly or self._backend.trouble(error) not in (Trouble.DUPLICATE, Trouble.OTHER):
+                    raise
+                # one of them cannot be written: find out which, and write the others
+                self._roll_back()
+                has_messages = self._transaction(batch, singly=True)
+        except Exception as error:
+            return self._failed(batch, error)
+        if self.last_error is not None:
+            log.info("store_writes_again", was=self.last_error)
+            self.last_error = None
+        self._tell(batch, time.perf_counter() - started, has_messages)
+        return []
+
+    def _transaction(self, batch: list[Item], *, singly: bool) -> bool:
+        """Writes and commits; sets result or error of each item. True if there were outbox rows."""
+        if self._cursor is None:
+            self._connect()
+        conn, cursor, sequence = self._conn, self._cursor, self._sequence
+        assert conn is not None  # noqa: S101 - _connect
+        works = [item for item in batch if item.work is not None]
+        if works:
+            transaction = conn.begin()
+            # SQLAlchemy begins on SQLite by an event, and the driver on PostgreSQL by itself
+        else:
+            transaction = None
+            self._backend.begin(cursor)
+        self._backend.lock_writers(cursor)
+        cursor.execute("SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'")
+        change, last = cursor.fetchone()
+        first = last or 0
+        sequence.begin(cursor, first, to_us(self._clock()))
+        records: list[Encoded] = []
+        for item in batch:
+            encoded = item.encoded
+            if encoded is None:
+                continue
+            item.error = None
+            if singly:
+                self._write_singly(cursor, item, change)
+            elif encoded.passage is not None and encoded.change < change:
+                item.error = StaleDecision(change)
+            else:
+                records.append(encoded)
+        if records:
+            self._statements.write(cursor, records, sequence)
+        for item in works:
+            self._do(conn, item)
+        try:
+            if transaction is not None:
+                transaction.commit()
+            else:
+                self.raw.commit()
+        except Exception as error:
+            if self._backend.trouble(error) is Trouble.LATER:
+                raise _CommitBroke(str(error)) from error
+            raise
+        return sequence.last != first
+
+    def _write_singly(self, cursor: Any, item: Item, change: int) -> None:
+        """One record under a savepoint of its own."""
+        encoded = item.encoded
+        assert encoded is not None  # noqa: S101 - the caller's check
+        if encoded.passage is not None:
+            known = self._statements.decided_at(cursor, encoded.id)
+            if known is not None:
+                if not (item.unsure and known == encoded.decided_at):
+                    item.error = AlreadyRecorded(encoded.id)
+                return
+            if encoded.change < change:
+                item.error = StaleDecision(change)
+                return
+        mark = self._sequence.mark()
+        cursor.execute("SAVEPOINT one")
+        try:
+            self._statements.write(cursor, (encoded,), self._sequence)
+        except Exception as error:
+            if self._backend.trouble(error) in (Trouble.LATER, Trouble.NOT_NOW):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT one")
+            self._sequence.undo(mark)
+            log.error("record_not_writable", id=encoded.id, error=str(error))
+            item.error = NotRecorded(f"the record cannot be written: {error}")
+        cursor.execute("RELEASE SAVEPOINT one")
+
+    def _do(self, conn: Connection, item: Item) -> None:
+        """A caller's own work under a savepoint; its errors are its caller's."""
+        assert item.work is not None  # noqa: S101 - the caller's check
+        mark = self._sequence.mark()
+        item.error = None
+        savepoint = conn.begin_nested()
+        try:
+            item.result = item.work(conn)
+            savepoint.commit()
+        except Exception as error:
+            if self._backend.trouble(error) in (Trouble.LATER, Trouble.NOT_NOW):
+                raise
+            savepoint.rollback()
+            self._sequence.undo(mark)
+            item.error = error
+
+    def _failed(self, batch: list[Item], error: Exception) -> list[Item]:
+        """After a transaction that came to nothing: those for whom another try makes sense are returned."""
+        broke = isinstance(error, _CommitBroke)
+        trouble = Trouble.LATER if broke else self._backend.trouble(error)
+        if isinstance(error, StoreInUse):
+            trouble = Trouble.LATER
+        self._roll_back()
+        if not (trouble is Trouble.LATER and self._backend.keeps_connection(error)):
+            self._disconnect()
+        why = first_line(error)
+        if self.last_error is None:
+            log.warning("store_cannot_write", why=why, waiting=self.depth)
+        self.last_error = why
+        waiting: list[Item] = []
+        over: list[Item] = []
+        for item in batch:
+            if broke and item.work is None:
+                item.unsure = True
+            elif broke:
+                item.error = NotRecorded(f"{why}; it may have been written all the same")
+                over.append(item)
+                continue
+            if trouble is Trouble.LATER:
+                waiting.append(item)
+            else:
+                item.error = NotRecorded(why)
+                over.append(item)
+        self._tell(over, 0.0, False)
+        return waiting
+
+    def _tell(self, items: list[Item], seconds: float, has_messages: bool) -> None:
+        """Wakes the callers, all of them with one wake-up of the loop."""
+        if items:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._resolve, items, seconds, has_messages)
+
+    def _resolve(self, items: list[Item], seconds: float, has_messages: bool) -> None:
+        for item in items:
+            future = item.future
+            if future.done():
+                continue
+            if item.error is None:
+                future.set_result(item.result)
+            else:
+                future.set_exception(item.error)
+        if seconds:
+            self._committed(len(items), seconds, has_messages)
+
+    # --- the connection ---------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        conn = self._engine.connect()
+        try:
+            raw = conn.connection.driver_connection
+            if self._lock is not None:
+                self._lock.take(raw)
+            cursor = raw.cursor()  # type: ignore[union-attr]
+        except BaseException:
+            conn.close()
+            raise
+        self._sequence.forget()
+        conn.info[NAME] = self._sequence
+        self._conn, self.raw, self._cursor = conn, raw, cursor
+
+    def _roll_back(self) -> None:
+        self._sequence.forget()
+        if self._conn is None:
+            return
+        try:
+            if (transaction := self._conn.get_transaction()) is not None:
+                transaction.rollback()
+            self.raw.rollback()
+        except Exception as error:
+            log.debug("store_rollback_failed", error=str(error))
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        conn, self._conn, self.raw, self._cursor = self._conn, None, None, None
+        if conn is not None:
+            with contextlib.suppress(Exception):  # it is broken already, and thrown away
+                conn.invalidate()
+            with contextlib.suppress(Exception):
+                conn.close()
+
+    def _shut(self) -> None:
+        self._disconnect()
+        self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def first_line(error: BaseException) -> str:
+    """What a person needs of an error: SQLAlchemy adds the statement and its values, which hold plates."""
+    original = getattr(error, "orig", None) or error
+    text = str(original).strip()
+    return text.splitlines()[0] if text else type(original).__name__
