@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gated.domain import Credential, CredentialKind, Holder, HourWindow, Pass, PassState, Text
 from gated.ids import new_id
@@ -132,7 +132,7 @@ class Registry:
         return self.committed(revoked)
 
     async def patch(
-        self, pass_id: str, changes: Mapping[str, object], actor: Actor, version: int | None = None
+        self, pass_id: str, changes: Mapping[str, Any], actor: Actor, version: int | None = None
     ) -> Pass:
         """Changes some fields of a pass. Errors as `patch_in`, and NotRecorded."""
         patched = await self._store.write(lambda conn: self.patch_in(conn, pass_id, changes, actor, version))
@@ -171,14 +171,14 @@ class Registry:
         self,
         conn: Connection,
         pass_id: str,
-        changes: Mapping[str, object],
+        changes: Mapping[str, Any],
         actor: Actor,
         version: int | None = None,
     ) -> Pass:
         """Replaces the fields of `PassDraft` that `changes` names. `version`: what the caller read, None to
         change whatever is there. Raises NoSuchPass, PassIsRevoked, WrongVersion, InvalidPass."""
         found = self._live(conn, pass_id, version)
-        draft = replace(_draft(found), **changes)  # type: ignore[arg-type] - the caller's model has the types
+        draft = replace(_draft(found), **changes)
         now = self._clock()
         wanted = replace(
             found,

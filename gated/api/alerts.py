@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from gated.api import pages, problems
@@ -50,8 +51,9 @@ def router(services: Services) -> APIRouter:
     async def list_alerts(filters: Annotated[AlertFilter, Query()], who: Reader) -> Response:
         chosen = filters.model_dump(exclude={"cursor", "limit"}, mode="json")
         after = pages.after(_LIST, chosen, filters.cursor)
-        found = await services.store.read(
-            lambda conn: alerts.page(
+
+        def look(conn: Connection) -> Reply:
+            found = alerts.page(
                 conn,
                 grid=filters.grid,
                 state=filters.state,
@@ -59,14 +61,16 @@ def router(services: Services) -> APIRouter:
                 after=after,
                 limit=filters.limit + 1,
             )
-        )
-        items = found[: filters.limit]
-        more = len(found) > filters.limit
-        page = AlertPage(
-            items=[alert_out(item) for item in items],
-            next=pages.cursor(_LIST, chosen, items[-1].id) if more else None,
-        )
-        return reply(page).response()
+            items = found[: filters.limit]
+            more = len(found) > filters.limit
+            return reply(
+                AlertPage(
+                    items=[alert_out(item) for item in items],
+                    next=pages.cursor(_LIST, chosen, items[-1].id) if more else None,
+                )
+            )
+
+        return (await services.store.read(look)).response()
 
     @api.get(
         "/{alert_id}",
@@ -75,7 +79,7 @@ def router(services: Services) -> APIRouter:
         **declares(Permission.ALERTS_READ, problems.ALERT_NOT_FOUND, problems.INVALID),
     )
     async def read_alert(alert_id: AlertId, who: Reader) -> Response:
-        def look(conn: Any) -> Reply:
+        def look(conn: Connection) -> Reply:
             found = alerts.get(conn, alert_id)
             if found is None:
                 raise Problem(problems.ALERT_NOT_FOUND, "No alert has this id.", "没有此编号的告警。")

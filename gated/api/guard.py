@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from gated.api import problems
 from gated.api.auth import Authenticator
@@ -21,6 +20,7 @@ from gated.api.metrics import Metrics
 from gated.api.problems import Problem
 from gated.ids import new_id
 from gated.ports import NotRecorded
+from gated.store.records import NotReadable
 
 MAX_BODY: Final = 256 * 1024
 BODY_S: Final = 10.0
@@ -75,8 +75,8 @@ class Guard:
                 await respond(problems.not_recorded(), scope, secured)
         except _PeerGone:
             return
-        except DBAPIError:
-            log.exception("store_unavailable", method=scope["method"])
+        except NotReadable as error:
+            log.warning("store_not_readable", why=str(error))
             if not started:
                 await respond(unavailable(), scope, secured)
         except Exception:

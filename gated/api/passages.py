@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from gated.api import pages, problems
@@ -21,7 +22,7 @@ from gated.api.tokens import Principal
 from gated.api.views import PassageOut, PassagePage, passage_out
 from gated.domain import CredentialKind, Outcome
 from gated.plates import credential
-from gated.store import passages
+from gated.store import openings, passages
 
 Reader = Annotated[Principal, Depends(Permit(Permission.PASSAGES_READ))]
 PassageId = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="The passage's id.")]
@@ -62,8 +63,9 @@ def router(services: Services) -> APIRouter:
             except ValueError as error:
                 fault = FieldError("credential", "credential", str(error), "凭证内容无效")
                 raise problems.invalid(fault) from error
-        found = await services.store.read(
-            lambda conn: passages.page(
+
+        def look(conn: Connection) -> Reply:
+            found = passages.page(
                 conn,
                 lane=filters.lane,
                 credential=wanted,
@@ -73,14 +75,17 @@ def router(services: Services) -> APIRouter:
                 after=after,
                 limit=filters.limit + 1,
             )
-        )
-        items = found[: filters.limit]
-        more = len(found) > filters.limit
-        page = PassagePage(
-            items=[passage_out(item) for item in items],
-            next=pages.cursor(_LIST, chosen, items[-1].id) if more else None,
-        )
-        return reply(page).response()
+            rows = found[: filters.limit]
+            opened = openings.for_passages(conn, [row.passage.id for row in rows])
+            more = len(found) > filters.limit
+            return reply(
+                PassagePage(
+                    items=[passage_out(row, opened.get(row.passage.id, [])) for row in rows],
+                    next=pages.cursor(_LIST, chosen, rows[-1].passage.id) if more else None,
+                )
+            )
+
+        return (await services.store.read(look)).response()
 
     @api.get(
         "/{passage_id}",
@@ -89,11 +94,11 @@ def router(services: Services) -> APIRouter:
         **declares(Permission.PASSAGES_READ, problems.PASSAGE_NOT_FOUND, problems.INVALID),
     )
     async def read_passage(passage_id: PassageId, who: Reader) -> Response:
-        def look(conn: Any) -> Reply:
+        def look(conn: Connection) -> Reply:
             found = passages.get(conn, passage_id)
             if found is None:
                 raise Problem(problems.PASSAGE_NOT_FOUND, "No passage has this id.", "没有此编号的通行记录。")
-            return reply(passage_out(found))
+            return reply(passage_out(found, openings.for_passage(conn, passage_id)))
 
         return (await services.store.read(look)).response()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query
 from pydantic import Field
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +26,7 @@ from gated.domain import CredentialKind, Pass, PassState
 from gated.plates import credential
 from gated.registry import InvalidPass, NoSuchPass, PassIsRevoked, WrongVersion
 from gated.store import passes
+from gated.store.records import VersionConflict
 
 Reader = Annotated[Principal, Depends(Permit(Permission.PASSES_READ))]
 Writer = Annotated[Principal, Depends(Permit(Permission.PASSES_WRITE))]
@@ -49,7 +52,8 @@ class PassFilter(In):
     credential: CredentialValue | None = None
     credential_kind: CredentialKind = CredentialKind.PLATE
     holder: Annotated[
-        str | None, Field(min_length=1, max_length=100, pattern=PLAIN, description="Part of the name.")
+        str | None,
+        Field(min_length=1, max_length=100, pattern=PLAIN, description="Part of a name or phone."),
     ] = None
     state: PassState | None = None
     kind: Word | None = None
@@ -94,6 +98,12 @@ def translated(error: Exception) -> Problem:
             f"该出入证已被修改为第 {error.current} 版，请重新读取后再修改。",
             extra={"current_version": error.current},
         )
+    if isinstance(error, VersionConflict):  # by another process, between reading and writing
+        return Problem(
+            problems.VERSION_CONFLICT,
+            "The pass was changed this very moment; read it again, then change it.",
+            "该出入证刚被修改，请重新读取后再修改。",
+        )
     if isinstance(error, InvalidPass):
         return problems.invalid(
             *(FieldError(fault.field, fault.code, fault.text.en, fault.text.zh) for fault in error.faults)
@@ -108,10 +118,10 @@ class _Writes:
         self._registry = services.registry
         self._once = once
 
-    async def run(self, key: Key | None, change: Any, status: int = 200) -> Response:
+    async def run(self, key: Key | None, change: Callable[[Connection], Pass], status: int = 200) -> Response:
         """Runs a change of the registry and answers with the pass. Raises Problem."""
 
-        def answer(conn: Any, changed: Pass) -> Reply:
+        def answer(conn: Connection, changed: Pass) -> Reply:
             headers = {"ETag": etag(changed)}
             if status == 201:
                 headers["Location"] = f"/api/v1/passes/{changed.id}"
@@ -119,7 +129,7 @@ class _Writes:
 
         try:
             done = await self._once.write(key, change, answer, self._registry.committed)
-        except (NoSuchPass, PassIsRevoked, WrongVersion, InvalidPass) as error:
+        except (NoSuchPass, PassIsRevoked, WrongVersion, InvalidPass, VersionConflict) as error:
             raise translated(error) from error
         return done.response()
 
@@ -165,8 +175,9 @@ def router(services: Services, once: Once) -> APIRouter:
             except ValueError as error:
                 fault = FieldError("credential", "credential", str(error), "凭证内容无效")
                 raise problems.invalid(fault) from error
-        found = await services.store.read(
-            lambda conn: passes.page(
+
+        def look(conn: Connection) -> Reply:
+            found = passes.page(
                 conn,
                 credential=wanted,
                 holder=filters.holder,
@@ -175,14 +186,16 @@ def router(services: Services, once: Once) -> APIRouter:
                 after=after,
                 limit=filters.limit + 1,
             )
-        )
-        more = len(found) > filters.limit
-        items = found[: filters.limit]
-        page = PassPage(
-            items=[pass_out(item, registry.plain_warnings(item)) for item in items],
-            next=pages.cursor(_LIST, chosen, items[-1].id) if more else None,
-        )
-        return reply(page).response()
+            more = len(found) > filters.limit
+            items = found[: filters.limit]
+            return reply(
+                PassPage(
+                    items=[pass_out(item, registry.plain_warnings(item)) for item in items],
+                    next=pages.cursor(_LIST, chosen, items[-1].id) if more else None,
+                )
+            )
+
+        return (await services.store.read(look)).response()
 
     @api.get(
         "/{pass_id}",
@@ -191,7 +204,7 @@ def router(services: Services, once: Once) -> APIRouter:
         **declares(Permission.PASSES_READ, problems.PASS_NOT_FOUND, problems.INVALID, headers=ETAG),
     )
     async def read_pass(pass_id: PassId, who: Reader) -> Response:
-        def look(conn: Any) -> Reply:
+        def look(conn: Connection) -> Reply:
             found = passes.get(conn, pass_id)
             if found is None:
                 raise translated(NoSuchPass(pass_id))

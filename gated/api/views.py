@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -42,7 +43,8 @@ class OpeningOut(Out):
 
 
 class PassageOut(Out):
-    """A passage, its decision, and the opening that followed."""
+    """A passage, its decision, and the opening that followed. `at`: when it was judged to be, on the device's
+    clock corrected for its drift. `raw`: what the device read, as it said it."""
 
     id: str
     lane: str
@@ -56,8 +58,11 @@ class PassageOut(Out):
     rule_id: str
     pass_id: str | None
     credential: CredentialOut | None
+    raw: str
     confidence: float | None
     device: str
+    device_time: Moment | None
+    received_at: Moment
     continues: str | None
     opening: OpeningOut | None
 
@@ -334,6 +339,29 @@ def decision_out(decision: Decision, candidates: list[Candidate]) -> DecisionOut
     )
 
 
-def passage_out(found: PassageRow) -> PassageOut:
-    """A passage as clients get it."""
-    raise NotImplementedError
+def passage_out(row: PassageRow, openings: Sequence[OpeningRecord]) -> PassageOut:
+    """A passage as clients get it, with the last of its openings (there is hardly ever another)."""
+    passage, decision = row.passage, row.decision
+    read = passage.read
+    presented = read.credential
+    return PassageOut(
+        id=passage.id,
+        lane=passage.lane,
+        entrance=passage.entrance,
+        direction=passage.direction,
+        at=passage.at,
+        decided_at=row.decided_at,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        explanation=TextOut(**both(decision.explanation)),
+        rule_id=decision.rule_id,
+        pass_id=decision.pass_id,
+        credential=None if presented is None else CredentialOut(kind=presented.kind, value=presented.value),
+        raw=read.raw,
+        confidence=read.confidence,
+        device=read.device,
+        device_time=read.device_time,
+        received_at=read.received_at,
+        continues=passage.continues,
+        opening=opening_out(openings[-1]) if openings else None,
+    )

@@ -38,8 +38,11 @@ async def test_a_passage_with_its_opening(gate: Gate) -> None:
         "rule_id": "first",
         "pass_id": None,
         "credential": {"kind": "plate", "value": "津A12345"},
+        "raw": "津A12345",
         "confidence": 0.93,
         "device": "cam-east-in",
+        "device_time": "2026-11-21T12:00:00.000Z",
+        "received_at": "2026-11-21T12:00:00.000Z",
         "continues": None,
         "opening": None,
     }
