@@ -12,11 +12,13 @@ from starlette.responses import Response
 
 from gated.api import alerts, lanes, openapi, passages, passes, problems, site
 from gated.api.auth import Authenticator
-from gated.api.guard import Guard, respond
+from gated.api.guard import Guard, explained, respond
 from gated.api.ingest import PREFIX, Ingest, Receive, Scope, Send
 from gated.api.once import Once
 from gated.api.problems import FieldError, Problem
 from gated.api.services import Services
+from gated.ports import NotRecorded
+from gated.store.records import NotReadable
 
 
 class App:
@@ -40,7 +42,7 @@ def create_api(services: Services) -> App:
     authenticator = Authenticator(
         services.store, services.clock, on_failure=lambda: services.metrics.auth_failure("api")
     )
-    return App(Ingest(services), Guard(api, authenticator, services.metrics, services.clock))
+    return App(Ingest(services), Guard(api, authenticator, services.metrics))
 
 
 def create_json_api(services: Services) -> FastAPI:
@@ -68,7 +70,8 @@ def create_json_api(services: Services) -> FastAPI:
         return written
 
     api.include_router(site.health_router(services, document))
-    api.add_exception_handler(Problem, _problem)
+    for kind in (Problem, NotRecorded, NotReadable, Exception):
+        api.add_exception_handler(kind, _explained)
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _http)
     return api
@@ -85,9 +88,8 @@ class _Answer(Response):
         await respond(self._problem, scope, send)
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 - registered for it
-    return _Answer(error)
+async def _explained(request: Request, error: Exception) -> Response:
+    return _Answer(explained(error, request.scope))
 
 
 async def _http(request: Request, error: Exception) -> Response:

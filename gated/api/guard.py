@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -45,11 +46,10 @@ log = structlog.get_logger()
 class Guard:
     """Wraps the API's application. Puts `principal` (None for anybody) and `body` into `scope["state"]`."""
 
-    def __init__(self, app: Any, authenticator: Authenticator, metrics: Metrics, clock: Any) -> None:
+    def __init__(self, app: Any, authenticator: Authenticator, metrics: Metrics) -> None:
         self._app = app
         self._authenticator = authenticator
         self._metrics = metrics
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,23 +67,14 @@ class Guard:
 
         try:
             await self._pass_on(scope, receive, secured)
-        except Problem as problem:
-            if not started:
-                await respond(problem, scope, secured)
-        except NotRecorded:
-            if not started:
-                await respond(problems.not_recorded(), scope, secured)
         except _PeerGone:
             return
-        except NotReadable as error:
-            log.warning("store_not_readable", why=str(error))
+        except Exception as error:
             if not started:
-                await respond(unavailable(), scope, secured)
-        except Exception:
-            incident = new_id(self._clock())
-            log.exception("request_failed", incident=incident, method=scope["method"])
-            if not started:
-                await respond(internal(incident), scope, secured)
+                await respond(explained(error, scope), scope, secured)
+            elif scope["state"].get("incident") is None:
+                log.exception("reply_broke", method=scope["method"])
+                raise
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = {}
@@ -178,18 +169,23 @@ def check_json(content_type: bytes, body: bytes) -> None:
         ) from error
 
 
-def unavailable() -> Problem:
-    """503: the database did not do what it was asked; why is in the log."""
-    return Problem(
-        problems.STORE_UNAVAILABLE,
-        "The database does not answer now; see /readyz. Try again.",
-        "数据库暂时无响应，请稍后重试。",
-        headers={"Retry-After": "2"},
-    )
-
-
-def internal(incident: str) -> Problem:
-    """500: what happened is in the log, under this number."""
+def explained(error: Exception, scope: Scope) -> Problem:
+    """What the client gets to know of an error. One that nobody foresaw is logged, under a number."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, NotRecorded):
+        return problems.not_recorded()
+    if isinstance(error, NotReadable):
+        log.warning("store_not_readable", why=str(error))
+        return Problem(
+            problems.STORE_UNAVAILABLE,
+            "The database does not answer now; see /readyz. Try again.",
+            "数据库暂时无响应，请稍后重试。",
+            headers={"Retry-After": "2"},
+        )
+    incident = new_id(datetime.now(UTC))
+    scope["state"]["incident"] = incident
+    log.error("request_failed", incident=incident, method=scope["method"], exc_info=error)
     return Problem(
         problems.INTERNAL,
         f"Something went wrong inside. It is in the log as incident {incident}.",

@@ -96,7 +96,6 @@ def test_every_permission_has_a_least_role() -> None:
     [
         "",
         "Bearer",
-        "Bearer ",
         "Basic Zm9vOmJhcg==",
         "Bearer gated_",
         "Bearer gated_00000000000000000000000000_" + "0" * 48,
