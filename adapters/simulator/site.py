@@ -98,6 +98,9 @@ class SimulatedSite:
             board.port = given.port
             for lane in lanes:
                 board.booms[int(lane.output or 0)] = self.booms[lane.id]
+            for output, ends in given.position.items():
+                if ends.open is not None and ends.closed is not None:
+                    board.limit_inputs[int(output)] = (ends.open, ends.closed)
             return board
         url = f"{ingest}/ingest/{config.id}?key={given.token.value()}"
         if config.type == "vzenith":

@@ -119,13 +119,13 @@ def _postgresql(url: str, timeout_s: float) -> Iterator[Result]:
 
 
 def _postgresql_error(shown: str, said: str) -> Result:
-    said = said.splitlines()[-1] if said else "no reason given"
+    first = said.splitlines()[0] if said else "no reason given"
     if "authentication failed" in said or "no password supplied" in said or "pg_hba.conf" in said:
         hint = "check the user in store.url, its password in ~/.pgpass or PGPASSWORD, and pg_hba.conf"
-        return Result("store", shown, State.REFUSED, said, hint)
+        return Result("store", shown, State.REFUSED, first, hint)
     if "does not exist" in said or "could not translate host name" in said or "resolve host" in said:
-        return Result("store", shown, State.MISCONFIGURED, said, "createdb, or correct store.url")
-    return Result("store", shown, State.OFFLINE, said, "is PostgreSQL running, and reachable from here?")
+        return Result("store", shown, State.MISCONFIGURED, first, "createdb, or correct store.url")
+    return Result("store", shown, State.OFFLINE, first, "is PostgreSQL running, and reachable from here?")
 
 
 def _revision(subject: str, found: str | None) -> Result:

@@ -34,6 +34,8 @@ app.add_typer(tokens, name="token")
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="GATED_CONFIG", help="The configuration. 配置文件。")
 ]
+Speed = Annotated[float, typer.Option(min=0.1, max=1000, help="Times faster than a real day.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same day.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -65,30 +67,30 @@ def demo(
     duration: Annotated[
         float | None, typer.Option(min=1, help="Seconds until it ends by itself; else Ctrl-C.")
     ] = None,
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="How many times faster than a real day.")
-    ] = 20.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same day.")] = 1,
+    speed: Speed = 20.0,
+    seed: Seed = 1,
     json: Json = False,
 ) -> None:
     """A whole simulated village, with embedded store and broker; nothing is left behind. 演示。"""
-    from gated.demo import run as village
+    from gated.demo.run import main as village
 
-    raise typer.Exit(village.main(duration=duration, speed=speed, seed=seed, as_json=json))
+    raise typer.Exit(village(duration=duration, speed=speed, seed=seed, as_json=json))
 
 
 @app.command()
 def simulate(
     config: Config = DEFAULT_CONFIG,
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="How many times faster than a real day.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same day.")] = 1,
+    speed: Speed = 1.0,
+    seed: Seed = 1,
+    passes: Annotated[
+        bool, typer.Option("--passes", help="First issue passes to the simulated people, if there are none.")
+    ] = False,
+    troubles: Annotated[bool, typer.Option(help="Let things go wrong now and then.")] = True,
 ) -> None:
     """Run simulated devices at the addresses of a configuration, on loopback only. 模拟设备。"""
     from gated.cli import simulator
 
-    simulator.run(config, speed=speed, seed=seed)
+    simulator.run(config, speed=speed, seed=seed, issue=passes, troubles=troubles)
 
 
 @tokens.command("create")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 from gated.cli import output, setting
 from gated.store import Store
 from gated.store import restore as restore_store
-from gated.store.records import StoreError
 
 
 def backup(config: Path, file: Path, *, as_json: bool) -> None:
     """Writes `file`; the daemon may run."""
     site = setting.site(config)
     if file.exists():
-        output.fail(f"{file} exists already", "choose another name; backups are never overwritten")
+        output.fail(f"{file} exists already", "choose another name: a backup is never overwritten")
 
     async def work() -> None:
         store = await Store.open(site.store.url, backups=site.store.backups, exclusive=False)
@@ -27,14 +23,14 @@ def backup(config: Path, file: Path, *, as_json: bool) -> None:
         finally:
             await store.close()
 
-    _run(work())
+    setting.stored(work())
     size = file.stat().st_size
     facts = {"file": str(file.resolve()), "bytes": size}
     output.data(facts, f"{file}: {size / 1024**2:.1f} MiB. Copy it to another machine.", as_json=as_json)
 
 
 def restore(config: Path, file: Path, *, yes: bool, as_json: bool) -> None:
-    """Replaces the database by `file`, after a question."""
+    """Puts `file` in the database's place, after a question."""
     site = setting.site(config)
     if not yes:
         if not sys.stdin.isatty():
@@ -46,15 +42,11 @@ def restore(config: Path, file: Path, *, yes: bool, as_json: bool) -> None:
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() != "yes":
             output.fail("nothing was changed")
-    _run(restore_store(site.store.url, file))
-    facts = {"file": str(file.resolve()), "url": site.store.url}
-    output.data(facts, "Restored. Start the daemon: systemctl start gated", as_json=as_json)
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        asyncio.run(work)
-    except StoreError as error:
-        output.fail(str(error), "see docs/operations.md", output.STORE)
-    except OSError as error:
-        output.fail(f"{error.filename or ''} {error.strerror or error}".strip(), "", output.STORE)
+    aside = setting.stored(restore_store(site.store.url, file))
+    facts = {
+        "file": str(file.resolve()),
+        "url": site.store.url,
+        "before": None if aside is None else str(aside),
+    }
+    kept = "" if aside is None else f" What was there before is kept as {aside}."
+    output.data(facts, f"Restored.{kept} Start the daemon: systemctl start gated", as_json=as_json)

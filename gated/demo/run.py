@@ -33,6 +33,7 @@ from gated.clocks import system_now
 from gated.config import SiteConfig, loads, values_of
 from gated.demo.passes import passes
 from gated.demo.show import Screen, Tally
+from gated.demo.spec import spec
 from gated.demo.village import ENTRANCES, SECRET_ENV, village
 from gated.domain import Role
 from gated.mqtt.embedded import EmbeddedBroker, EmbeddedUnavailable
@@ -74,9 +75,12 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
                 console.print(header)
                 async with _simulator(config, app.served.url, seed, speed) as site:
                     await _watch(tally, app, config, header, console, stop, duration, as_json=as_json)
+                    await app.devices.stop_all()
                 raised = await site.result()
                 await _drained(tally, counted)
     summary = tally.summary(counted.delivered)
+    import os as _o
+    if _o.environ.get("DBG"): print(tally.openings, tally.reads, raised, file=sys.stderr)
     if as_json:
         print(json.dumps(summary))
         return
@@ -217,25 +221,7 @@ class _Site:
 
 @contextlib.asynccontextmanager
 async def _simulator(config: SiteConfig, url: str, seed: int, speed: float) -> AsyncIterator[_Site]:
-    spec = {
-        "devices": [device.model_dump(mode="json", exclude_none=True) for device in config.devices],
-        "lanes": [
-            {
-                "id": lane.id,
-                "direction": lane.direction.value,
-                "camera": lane.cameras[0].device,
-                "barrier": lane.barrier.device if lane.barrier else None,
-                "output": lane.barrier.output if lane.barrier else None,
-                "position": [lane.position.device, lane.position.input] if lane.position else None,
-            }
-            for lane in config.lanes
-        ],
-        "ingest": url,
-        "people": PEOPLE,
-        "seed": seed,
-        "speed": speed,
-        "troubles": True,
-    }
+    told = spec(config, ingest=url, people=PEOPLE, seed=seed, speed=speed, troubles=True)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -246,7 +232,7 @@ async def _simulator(config: SiteConfig, url: str, seed: int, speed: float) -> A
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101
     try:
-        process.stdin.write(json.dumps(spec).encode() + b"\n")
+        process.stdin.write(json.dumps(told).encode() + b"\n")
         await process.stdin.drain()
         if await process.stdout.readline() != b"ready\n":
             raise RuntimeError("the simulated site did not start")

@@ -89,7 +89,7 @@ async def test_every_state_of_a_device_is_told_apart(monkeypatch: pytest.MonkeyP
         heard: list[Result] = []
         began = asyncio.get_running_loop().time()
         results = await devices(
-            config, real_adapter, now=system_now, unparsed=logs.Unparsed(), timeout_s=3, done=heard.append
+            config, real_adapter, now=system_now, unparsed=logs.Unparsed(), timeout_s=2, done=heard.append
         )
         took = asyncio.get_running_loop().time() - began
     assert states(results) == [
