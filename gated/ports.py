@@ -52,7 +52,8 @@ class Pulse:
 class Opened:
     """What the device said to a pulse, and its words.
 
-    ACCEPTED, CONFIRMED, REJECTED, UNREACHABLE or UNCERTAIN; returned rather than raised, for each is recorded.
+    ACCEPTED, CONFIRMED, REJECTED, UNREACHABLE or UNCERTAIN: returned rather than raised, for each of them is
+    recorded.
     """
 
     outcome: OpeningOutcome

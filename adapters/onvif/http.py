@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import httptools
 
@@ -26,6 +27,10 @@ class HttpError(Exception):
 
 class NotSent(HttpError):
     """No connection: the device certainly received nothing."""
+
+
+class Untrusted(NotSent):
+    """No connection: its certificate is not one that is trusted."""
 
 
 class NoAnswer(HttpError):
@@ -58,8 +63,8 @@ class _Connection(asyncio.Protocol):
         self.touched = False  # whether any byte of the current answer came
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection gives
-        self._transport = transport
+        # uvloop's transports are asyncio's by their methods, not by their class
+        self._transport = cast(asyncio.Transport, transport)
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             # a camera that lost its power in the middle of a long poll says nothing; this notices in half a
@@ -239,7 +244,9 @@ class Http:
                 )
         except TimeoutError:
             raise NotSent(f"no connection to {self.authority} in time") from None
-        except (OSError, ssl.SSLError, ssl.CertificateError, UnicodeError) as error:
+        except ssl.SSLCertVerificationError as error:
+            raise Untrusted(f"the certificate of {self.authority}: {error.verify_message}") from None
+        except (OSError, ssl.SSLError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise NotSent(f"no connection to {self.authority}: {reason}") from None
         return connection

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import uvloop
@@ -46,7 +45,13 @@ async def play(spec: dict[str, Any], stop: asyncio.Event) -> dict[str, object]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raised = {lane: len(boom.openings) for lane, boom in site.booms.items()}
-        return {**asdict(site.seen), "openings": sum(raised.values())}
+        seen = site.seen
+        return {
+            "arrivals": seen.arrivals,
+            "skipped": seen.skipped,
+            "faults": dict(seen.faults),
+            "openings": sum(raised.values()),
+        }
 
 
 async def main() -> None:

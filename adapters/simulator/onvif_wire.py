@@ -13,7 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 from lxml import etree
@@ -50,8 +50,8 @@ class Peer(asyncio.Protocol):
     # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
-        self._transport = transport
+        # uvloop's transports are asyncio's by their methods, not by their class
+        self._transport = cast(asyncio.Transport, transport)
         self._room.set()
         self._owner.peers.add(self)
 

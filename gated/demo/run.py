@@ -79,8 +79,6 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
                 raised = await site.result()
                 await _drained(tally, counted)
     summary = tally.summary(counted.delivered)
-    import os as _o
-    if _o.environ.get("DBG"): print(tally.openings, tally.reads, raised, file=sys.stderr)
     if as_json:
         print(json.dumps(summary))
         return

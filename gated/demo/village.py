@@ -78,7 +78,7 @@ def village(*, data: str, mqtt_port: int, api_port: int, ports: Iterator[int]) -
         "store": {"url": f"sqlite:///{data}/gated.db"},
         "api": {"host": "127.0.0.1", "port": api_port},
         "mqtt": {"host": "127.0.0.1", "port": mqtt_port},
-        "log": {"level": "warning", "format": "json"},
+        "log": {"level": "error"},
         "grids": [
             {"id": "village", "name": {"zh": "刘安庄村", "en": "The village"}},
             *(
@@ -104,5 +104,6 @@ def _onvif(camera: str, port: int) -> dict[str, Any]:
 
 def _relay_board(device: str, port: int) -> dict[str, Any]:
     return {
-        "id": device, "type": "modbus", "host": "127.0.0.1", "port": port, "inputs": 4, "poll_ms": 250,
+        "id": device, "type": "modbus", "host": "127.0.0.1", "port": port, "outputs": [0, 1], "inputs": 4,
+        "poll_ms": 250,
     }  # fmt: skip
