@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from gated.domain import OpeningOutcome
 from gated.mqtt.link import Incoming
 from gated.mqtt.requests import (
     BadRequest,
     LaneCommand,
-    Nonces,
     command_reply,
     command_request,
     error_reply,
@@ -32,6 +32,7 @@ from gated.mqtt.requests import (
 )
 from gated.mqtt.sender import Answer
 from gated.ports import NotRecorded
+from gated.store import idempotency
 from gated.store import outbox as rows
 from gated.store.store import Store
 
@@ -41,6 +42,8 @@ _MOST_JOBS = 32
 _MOST_READS = 2
 """Replays that read the store at a time: they are not to keep others from it."""
 _LOG_EVERY_S = 10.0
+_NONCES = "mqtt"
+"""In place of the id of a token, among the idempotency keys."""
 
 
 Authorize = Callable[[str, str], Awaitable[str | None]]
@@ -81,7 +84,6 @@ class Answers:
         self._clock = clock
         self._hooks = hooks
         self._reply = reply
-        self._nonces = Nonces()
         self._reads = asyncio.Semaphore(_MOST_READS)
         self._jobs: set[asyncio.Task[None]] = set()
         self._logged_at = float("-inf")
@@ -147,12 +149,8 @@ class Answers:
         person = await self._hooks.authorize(request.token, lane)
         if person is None:
             raise BadRequest("forbidden", "this token may not open this lane")
-        # only now: whoever has no token cannot fill the memory of nonces
-        taken = self._nonces.claim(request.nonce, request.expires_at, self._clock())
-        if taken is None:
-            raise BadRequest("busy", "too many commands; try again in a minute")
-        if not taken:
-            raise BadRequest("replayed", "this nonce was used before")
+        # only now, so that nobody without a token can fill the store with nonces
+        await self._claim(request.nonce)
         command = LaneCommand(
             request_id=request.request_id,
             lane=lane,
@@ -165,8 +163,26 @@ class Answers:
         except KeyError:
             raise BadRequest("unknown_lane", f"there is no lane {lane[:64]}") from None
         except NotRecorded:
-            raise BadRequest("not_recorded", "it could not be recorded, so nothing was opened") from None
+            raise _not_recorded() from None
         return command_reply(request.request_id, outcome.value)
+
+    async def _claim(self, nonce: str) -> None:
+        """Takes a nonce, durably: a command must not work again after a restart, or after the clock was put
+        back. It lies with the keys of the HTTP API, which are kept for longer than a command is valid."""
+        now = self._clock()
+
+        def claim(conn: Connection) -> bool:
+            if idempotency.get(conn, _NONCES, nonce) is not None:
+                return False
+            idempotency.put(conn, _NONCES, nonce, "", 0, b"", now)
+            return True
+
+        try:
+            taken = await self._store.write(claim)
+        except NotRecorded:
+            raise _not_recorded() from None
+        if not taken:
+            raise BadRequest("replayed", "this nonce was used before")
 
     async def _replay(self, topic: str, payload: dict[str, Any], target: str | None) -> bytes:
         asked = topic.removeprefix(self._root)
@@ -194,3 +210,7 @@ class Answers:
             not_logged_before=self._unlogged,
         )
         self._logged_at, self._unlogged = now, 0
+
+
+def _not_recorded() -> BadRequest:
+    return BadRequest("not_recorded", "it could not be recorded, so nothing was opened")

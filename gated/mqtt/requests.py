@@ -6,7 +6,6 @@ a secret.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +20,7 @@ from gated.times import parse_iso
 MAX_REQUEST = 8 * 1024
 """Bytes of a request; more is refused unread."""
 MAX_LIFE = timedelta(minutes=5)
-"""How far ahead a command may expire. Nonces are remembered for that long."""
+"""How far ahead a command may expire; its nonce is remembered for longer than that."""
 PAGE_ROWS = 100
 PAGE_BYTES = 48 * 1024
 
@@ -175,35 +174,6 @@ def command_reply(request_id: str, outcome: str) -> bytes:
     return orjson.dumps(
         {"request_id": request_id, "ok": outcome in ("accepted", "confirmed"), "outcome": outcome}
     )
-
-
-class Nonces:
-    """Nonces seen, until the commands that carried them have expired. Bounded: when full, `claim` refuses
-    (None) rather than forgets, for forgetting would let a command be replayed."""
-
-    def __init__(self, most: int = 10_000) -> None:
-        self._most = most
-        self._seen: OrderedDict[str, datetime] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def claim(self, nonce: str, expires_at: datetime, now: datetime) -> bool | None:
-        """True: new, and now taken. False: seen before. None: no room, try again later."""
-        if nonce in self._seen:
-            return False
-        if len(self._seen) >= self._most:
-            for old in [known for known, expiry in self._seen.items() if expiry <= now]:
-                del self._seen[old]
-            if len(self._seen) >= self._most:
-                return None
-        while self._seen:
-            oldest = next(iter(self._seen))
-            if self._seen[oldest] > now:
-                break
-            del self._seen[oldest]
-        self._seen[nonce] = expires_at
-        return True
 
 
 def _text(payload: dict[str, Any], key: str, most: int) -> str:

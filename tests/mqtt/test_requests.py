@@ -12,7 +12,6 @@ from gated.mqtt.requests import (
     MAX_REQUEST,
     PAGE_BYTES,
     BadRequest,
-    Nonces,
     command_reply,
     command_request,
     error_reply,
@@ -177,22 +176,3 @@ def test_replies_are_as_described(contract: Contract) -> None:
     contract.check(topic, error_reply({"request_id": 5}, BadRequest("bad_request", "no")))
     request = replay_request({"topic": "t", "from_seq": 5}, root=ROOT)
     contract.check(topic, replay_reply(request, [], root=ROOT))
-
-
-def test_a_nonce_works_once_until_it_has_expired() -> None:
-    nonces = Nonces()
-    later = NOW + timedelta(seconds=30)
-    assert nonces.claim("a", later, NOW) is True
-    assert nonces.claim("a", later, NOW) is False
-    assert nonces.claim("b", later, NOW) is True
-    assert nonces.claim("c", later + timedelta(minutes=1), later) is True
-    assert len(nonces) == 1
-
-
-def test_full_of_nonces_it_refuses_rather_than_forgets() -> None:
-    nonces = Nonces(most=3)
-    later = NOW + timedelta(minutes=5)
-    assert [nonces.claim(name, later, NOW) for name in "abc"] == [True, True, True]
-    assert nonces.claim("d", later, NOW) is None
-    assert nonces.claim("a", later, NOW) is False
-    assert nonces.claim("d", later + timedelta(minutes=5), later) is True

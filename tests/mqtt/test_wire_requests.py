@@ -123,6 +123,20 @@ async def test_a_command_opens_once(
     assert (taken.lane, taken.person, taken.reason) == ("east-in", "Li Wei", "ambulance")
 
 
+async def test_a_command_does_not_work_again_after_a_restart(
+    store: Store, broker: Mosquitto, subscribe: Subscribe
+) -> None:
+    asker = subscribe(broker.port, (ROOT + "replies/#",))
+    app = App()
+    sent = command(response_topic=ROOT + REPLIES)
+    for count, error in ((1, None), (2, "replayed")):
+        async with running(store, app, port=broker.port) as mqtt:
+            await until(lambda one=mqtt: one.counters.acknowledged >= 1, "subscribed")
+            asker.ask("lanes/east-in/command", sent)
+            assert (await answer(asker, count)).get("error") == error
+    assert len(app.commands) == 1
+
+
 @pytest.mark.parametrize(
     ("outcome", "reply"),
     [
