@@ -23,7 +23,7 @@ from adapters.onvif import digest as http_digest
 from adapters.onvif import envelope, library
 from adapters.onvif.config import Config
 from adapters.onvif.envelope import DEVICE, Fault, NotSoap
-from adapters.onvif.http import Http, NoAnswer, NotSent, Reply
+from adapters.onvif.http import Http, NoAnswer, NotSent, Reply, Untrusted
 from adapters.onvif.times import http_date, system_time
 from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable
 
@@ -318,7 +318,9 @@ def _offered(reply: Reply) -> str:
     return f"HTTP {reply.status}"
 
 
-def _unavailable(error: NotSent | NoAnswer) -> DeviceUnavailable:
+def _unavailable(error: NotSent | NoAnswer) -> DeviceUnavailable | ConfigError:
+    if isinstance(error, Untrusted):
+        return ConfigError(f"{error}; give its certificate as `ca`, or set `tls: unverified`")
     return Unreachable(str(error)) if isinstance(error, NotSent) else Silent(str(error))
 
 

@@ -15,9 +15,11 @@ from typing import Any, Self
 
 import structlog
 
+from adapters.onvif import library
 from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Target
 from adapters.onvif.codec import Reader
 from adapters.onvif.config import Config
+from adapters.onvif.envelope import NotSoap, local
 from adapters.onvif.relay import Relays
 from adapters.onvif.subscription import Subscription
 from gated.domain import BarrierPosition, DeviceEvent, Heartbeat, OpeningOutcome
@@ -43,6 +45,7 @@ _NAMESPACES = {
     "http://www.onvif.org/ver10/media/wsdl": "media",
     "http://www.onvif.org/ver10/doorcontrol/wsdl": "doorcontrol",
 }
+_CAPABILITIES = {"Events": "events", "Media": "media", "DeviceIO": "deviceio"}
 _DEFAULT_PATHS = {"events": "/onvif/event_service", "media": "/onvif/media_service"}
 
 
@@ -82,6 +85,7 @@ class OnvifDevice:
         self._subscription: Subscription | None = None
         self._snapshot_uri = ""
         self._about = DeviceInfo()
+        self._was_onvif = False
         self._seen: set[str] = set()
         self._drifting = False
 
@@ -110,9 +114,16 @@ class OnvifDevice:
             except Faulted as error:
                 # no room for another listener yet: its relay works all the same, and events() goes on trying
                 log.warning("onvif_subscription_refused_for_now", device=self.id, fault=str(error.fault))
+        except NotOnvif as error:
+            await self._leave()
+            if not self._was_onvif:
+                raise
+            # its web server is up before its ONVIF after a restart: that is no mistake of the configuration
+            raise DeviceUnavailable(str(error)) from None
         except BaseException:
             await self._leave()
             raise
+        self._was_onvif = True
         self._note_clock(camera.offset if camera.clock_known else None)
         return self
 
@@ -288,19 +299,16 @@ class OnvifDevice:
             await self._ask_capabilities(camera, device)
 
     async def _ask_capabilities(self, camera: Camera, device: Target) -> None:
+        """Reads the addresses from the XML: by the schema, a wildcard in the extension swallows DeviceIO."""
         try:
-            found: Any = await camera.ask("devicemgmt", device, "GetCapabilities", Category=["All"])
-        except (Faulted, Nonsense) as error:
+            operation = await library.build("devicemgmt", "GetCapabilities", Category=["All"])
+            answer = await camera.call(device, operation.body, operation.action)
+            root = answer.root()
+        except (Faulted, Nonsense, NotSoap) as error:
             log.debug("onvif_no_get_capabilities", device=self.id, why=str(error))
             return
-        found = found if isinstance(found, dict) else {}
-        extension = found.get("Extension")
-        places = {
-            "events": found.get("Events"),
-            "media": found.get("Media"),
-            # DeviceIO hides one level down
-            "deviceio": extension.get("DeviceIO") if isinstance(extension, dict) else None,
-        }
-        for name, place in places.items():
-            if isinstance(place, dict) and place.get("XAddr"):
-                self._services.setdefault(name, camera.target(str(place["XAddr"]), self._config.path))
+        for element in root.iter("{*}XAddr"):
+            parent = element.getparent()
+            name = _CAPABILITIES.get("" if parent is None else local(parent))
+            if name is not None and element.text:
+                self._services.setdefault(name, camera.target(element.text, self._config.path))

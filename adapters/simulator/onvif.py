@@ -8,6 +8,7 @@ to test.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class OnvifCamera:
         quirks: Quirks | None = None,
         boom: Boom | None = None,
         serial: str = "SIM-ONVIF-1",
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.host, self.port = host, port
@@ -77,6 +79,7 @@ class OnvifCamera:
         self.requests: dict[str, int] = {}
         self.peers: set[Peer] = set()
         self._serial = serial
+        self._tls = tls
         self._clock = clock
         self._guard = Guard(username, password)
         self._events = Events(self)
@@ -115,7 +118,7 @@ class OnvifCamera:
     async def start(self) -> None:
         """Listens; on the same port as before if it was stopped, with no memory of subscriptions."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Peer(self), self.host, self.port)
+        self._server = await loop.create_server(lambda: Peer(self), self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -146,7 +149,8 @@ class OnvifCamera:
     @property
     def base(self) -> str:
         """The address that it advertises."""
-        return self.quirks.xaddr or f"http://{self.host}:{self.port}"
+        scheme = "http" if self._tls is None else "https"
+        return self.quirks.xaddr or f"{scheme}://{self.host}:{self.port}"
 
     @property
     def listeners(self) -> int:

@@ -126,7 +126,7 @@ class Events:
         if found.poll is not None:
             found.poll.timer.cancel()
         found.poll = _Poll(peer, limit, timer)
-        self._deliver(found)
+        self._deliver(found, empty=not self._host.quirks.waits)
 
     def _renew(self, peer: Peer, target: str, root: etree._Element, _operation: etree._Element) -> None:
         found = self._addressed(peer, target, root)

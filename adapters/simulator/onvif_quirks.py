@@ -16,8 +16,9 @@ class Quirks:
     `references`: hands out ReferenceParameters and insists on getting them back.
 
     Subscriptions: `subscriptions`: how many at once. `busy_creates`: so many are answered with 400 first.
-    `renews`: False faults at Renew. `life_s`: longest life of one. `plates`: "profile_m", "hikvision" or
-    "axis". `bombs`, `floods`: so many pulls are answered with an entity bomb, with 100 MB.
+    `renews`: False faults at Renew. `life_s`: longest life of one. `waits`: False answers polls at once.
+    `plates`: "profile_m", "hikvision" or "axis". `bombs`, `floods`: so many pulls are answered with an entity
+    bomb, with 100 MB.
 
     Relays: `relays_on`: "deviceio", "device", or "" (not supported). `monostable`: False takes no settings.
     `deaf`: carries the command out and hangs up instead of answering.
@@ -34,6 +35,7 @@ class Quirks:
     busy_creates: int = 0
     renews: bool = True
     life_s: float = 600.0
+    waits: bool = True
     plates: str = "profile_m"
     bombs: int = 0
     floods: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,8 +28,8 @@ def free_port() -> int:
 class OnvifBench(Bench):
     """The double, with its password in a file, as a site has it."""
 
-    def __init__(self, folder: Path, **quirks: Any) -> None:
-        self.camera = OnvifCamera(quirks=Quirks(**quirks), boom=Boom(travel_s=0.1, stay_s=0.3))
+    def __init__(self, folder: Path, *, tls: ssl.SSLContext | None = None, **quirks: Any) -> None:
+        self.camera = OnvifCamera(quirks=Quirks(**quirks), boom=Boom(travel_s=0.1, stay_s=0.3), tls=tls)
         self.faults = self.camera.faults
         self.folder = folder
         self.unparsed = Unparsed()
