@@ -74,7 +74,7 @@ async def _one(
         if missing:
             return result(State.MISCONFIGURED, missing[0], f"name another device for it; see {page}")
         if isinstance(device, Receiver):
-            said = "pushes to gated; whether it does is seen when gated runs"
+            said = f"pushes to /ingest/{section.id}; whether it does is seen when gated runs"
             return result(State.WAITING, said, _push_hint(section, config))
         info = await _enter(device, timeout_s)
     except DeviceUnavailable as error:

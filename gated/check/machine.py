@@ -16,7 +16,7 @@ from pathlib import Path
 from gated.check.results import Result, State
 from gated.config import SiteConfig, secrets_of
 from gated.config.errors import dotted
-from gated.ports import ConfigError, PushConfig
+from gated.ports import ConfigError, PushConfig, Secret
 
 _BUILT = 2024
 """No box that runs this code can honestly be in an earlier year."""
@@ -65,43 +65,49 @@ def kernel_synchronised() -> bool | None:
 
 
 def secrets(config: SiteConfig) -> Iterator[Result]:
-    """Whether every secret can be read, and only by those who should; one line when all is well."""
-    names = {index: device.id for index, device in enumerate(config.devices)}
-    pushing = {index for index, device in enumerate(config.devices) if isinstance(device, PushConfig)}
-    count = 0
-    clean = True
+    """Whether every secret can be read, and only by those who should. A place that many devices share is
+    looked at once; one line when all is well."""
+    users: dict[Secret, list[str]] = {}
+    tokens: set[Secret] = set()
     for path, secret in secrets_of(config):
-        count += 1
         subject = dotted(path)
         if path[0] == "devices":
-            subject = f"{names[int(path[1])]}.{dotted(path[2:])}"
-        try:
-            value = secret.value()
-        except ConfigError as error:
-            hint = (
-                f"put it into the daemon's environment (systemd: EnvironmentFile=) as {secret.env}"
-                if secret.env
-                else "create the file, readable by the user who runs gated"
-            )
-            yield Result("secrets", subject, State.MISCONFIGURED, str(error), hint)
-            clean = False
-            continue
-        found = [] if secret.file is None else list(_modes(subject, secret.file))
-        token = path[0] == "devices" and int(path[1]) in pushing and path[-1] == "token"
-        if value.lower() in _KNOWN_PASSWORDS:
-            hint = "change it on the device and here: it is on every list that is tried first"
-            found.append(
-                Result("secrets", subject, State.WARNING, "is a password that everybody knows", hint)
-            )
-        elif token and len(value) < _SHORT_TOKEN:
-            hint = "make one with: openssl rand -hex 16"
-            found.append(
-                Result("secrets", subject, State.WARNING, "is a short token: it can be guessed", hint)
-            )
-        clean = clean and not found
+            device = config.devices[int(path[1])]
+            subject = f"{device.id}.{dotted(path[2:])}"
+            if isinstance(device, PushConfig) and path[-1] == "token":
+                tokens.add(secret)
+        users.setdefault(secret, []).append(subject)
+    found = [
+        result
+        for secret, names in users.items()
+        for result in _secret(secret, names[0], len(names) - 1, token=secret in tokens)
+    ]
+    if found:
         yield from found
-    if clean:
-        yield Result("secrets", f"{count} secrets", State.OK, "all can be read")
+    else:
+        yield Result("secrets", f"{len(users)} secrets", State.OK, "all can be read")
+
+
+def _secret(secret: Secret, user: str, others: int, *, token: bool) -> Iterator[Result]:
+    subject = f"{user} and {others} more" if others else user
+    try:
+        value = secret.value()
+    except ConfigError as error:
+        hint = (
+            f"put it into the daemon's environment (systemd: EnvironmentFile=) as {secret.env}"
+            if secret.env
+            else "create the file, readable by the user who runs gated"
+        )
+        yield Result("secrets", subject, State.MISCONFIGURED, str(error), hint)
+        return
+    if secret.file is not None:
+        yield from _modes(subject, secret.file)
+    if value.lower() in _KNOWN_PASSWORDS:
+        hint = "change it on the device and here: it is on every list that is tried first"
+        yield Result("secrets", subject, State.WARNING, "is a password that everybody knows", hint)
+    elif token and len(value) < _SHORT_TOKEN:
+        hint = "make one with: openssl rand -hex 16"
+        yield Result("secrets", subject, State.WARNING, "is a short token: it can be guessed", hint)
 
 
 def _modes(subject: str, path: Path) -> Iterator[Result]:

@@ -65,18 +65,21 @@ def run(path: Path, *, as_json: bool, timeout_s: float, with_devices: bool) -> i
 
 def _print(results: list[Result], problems: list[Result]) -> None:
     out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = 160  # a log or a file has no edge
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("part", "what", "state", "found"):
         table.add_column(column, overflow="fold", no_wrap=column == "part")
     for result in results:
         style, word = _STYLES[result.state]
         found = Text(result.message)
-        if result.hint and result.state is not State.OK:
+        if result.hint and result.state not in {State.OK, State.WAITING}:
             found.append(f"\n-> {result.hint}", style="bold" if result.problem else "")
         table.add_row(Text(result.part), Text(result.subject), Text(word, style=style), found)
     out.print(table)
     warnings = sum(result.state is State.WARNING for result in results)
     if problems:
-        out.print(f"\n{len(problems)} problems, {warnings} warnings. 有问题需要处理。", style="red")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        out.print(f"\n{count}, {warnings} warnings. 有问题需要处理。", style="red")
     else:
         out.print(f"\nNo problem, {warnings} warnings. 检查通过。", style="green")
