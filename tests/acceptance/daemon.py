@@ -71,6 +71,12 @@ class Daemon:
     config: dict[str, Any]
     process: subprocess.Popen[bytes] | None = None
     env: dict[str, str] = field(default_factory=dict)
+    cameras: list[Camera] = field(default_factory=list)
+
+    def camera(self, number: int) -> Camera:
+        """The camera `cam-{number}` of this site; closed with the daemon."""
+        self.cameras.append(Camera(self.config["api"]["port"], f"cam-{number}"))
+        return self.cameras[-1]
 
     @property
     def file(self) -> Path:
@@ -167,6 +173,8 @@ def daemon(folder: Path, config: dict[str, Any], *, start: bool = True) -> Itera
             one.start()
         yield one
     finally:
+        for camera in one.cameras:
+            camera.close()
         if one.process is not None and one.process.poll() is None:
             one.kill()
 

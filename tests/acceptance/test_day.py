@@ -17,7 +17,6 @@ import httpx
 import pytest
 
 from tests.acceptance.daemon import (
-    Camera,
     daemon,
     issue,
     opens,
@@ -36,7 +35,7 @@ async def test_the_whole_path(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "mqtt") as broker:
         with daemon(tmp_path, site(tmp_path, mqtt_port=broker.port)) as gated:
             staff, volunteer = gated.token("staff"), gated.token("volunteer")
-            camera = Camera(gated.config["api"]["port"], "cam-0")
+            camera = gated.camera(0)
             async with subscribed(broker.port) as subscriber:
                 # nobody knows the vehicle
                 status, reply = await camera.push(push_body(PLATE, 1)) or (0, {})
@@ -84,10 +83,10 @@ async def test_starts_with_everything_away_and_serves_what_is_there(tmp_path: Pa
     with daemon(tmp_path, config) as gated:
         token = gated.token()
         await issue(gated.url, token, [PLATE])
-        camera = Camera(gated.config["api"]["port"], "cam-0")
+        camera = gated.camera(0)
         _, reply = await camera.push(push_body(PLATE, 1)) or (0, {})
         assert opens(reply)
-        other = Camera(gated.config["api"]["port"], "cam-1")
+        other = gated.camera(1)
         _, reply = await other.push(push_body(PLATE, 1)) or (0, {})
         assert not opens(reply)
         await until(lambda: gated.rows("SELECT 1 FROM openings WHERE outcome = 'unreachable'"))
@@ -101,11 +100,10 @@ async def test_starts_with_everything_away_and_serves_what_is_there(tmp_path: Pa
 async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
     with daemon(tmp_path, site(tmp_path, lanes=4)) as gated:
         await issue(gated.url, gated.token(), [PLATE])
-        port = gated.config["api"]["port"]
         answered: list[int] = []
 
         async def drive(n: int) -> None:
-            camera = Camera(port, f"cam-{n}")
+            camera = gated.camera(n)
             for number in range(100_000):
                 reply = await camera.push(push_body(PLATE, n * 1_000_000 + number))
                 if reply is None or reply[0] != 200:
@@ -125,12 +123,11 @@ async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
 async def test_reload_drops_no_passage(tmp_path: Path) -> None:
     with daemon(tmp_path, site(tmp_path, lanes=3)) as gated:
         await issue(gated.url, gated.token(), [PLATE])
-        port = gated.config["api"]["port"]
         stop = asyncio.Event()
         results: list[bool] = []
 
         async def drive() -> None:
-            camera, number = Camera(port, "cam-0"), 0
+            camera, number = gated.camera(0), 0
             while not stop.is_set():
                 number += 1
                 reply = await camera.push(push_body(PLATE, number))
@@ -170,7 +167,7 @@ async def test_the_broker_is_away_for_ten_thousand_passages(tmp_path: Path) -> N
                 memory = _memory(gated.process.pid)  # type: ignore[union-attr]
 
                 async def drive(n: int) -> None:
-                    camera = Camera(gated.config["api"]["port"], f"cam-{n}")
+                    camera = gated.camera(n)
                     for number in range(10_000 // lanes):
                         reply = await camera.push(push_body(PLATE, number))
                         assert reply is not None
@@ -199,7 +196,7 @@ async def test_the_database_is_locked_by_another_process(tmp_path: Path) -> None
     with daemon(tmp_path, site(tmp_path)) as gated:
         token = gated.token()
         await issue(gated.url, token, [PLATE])
-        camera = Camera(gated.config["api"]["port"], "cam-0")
+        camera = gated.camera(0)
         locker = (
             "import sqlite3,sys;c=sqlite3.connect(sys.argv[1],isolation_level=None);"
             "c.execute('BEGIN IMMEDIATE');print('locked',flush=True);sys.stdin.read()"
@@ -231,7 +228,7 @@ async def test_the_disk_is_full(tmp_path: Path, small_disk: Path) -> None:
     config["store"] = {"url": f"sqlite:///{small_disk}/gated.db"}
     with daemon(tmp_path, config) as gated:
         await issue(gated.url, gated.token(), [PLATE])
-        camera = Camera(gated.config["api"]["port"], "cam-0")
+        camera = gated.camera(0)
         filler = small_disk / "filler"
         _fill(filler)
         statuses = []
@@ -280,7 +277,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_backup_while_it_runs_and_restore(tmp_path: Path) -> None:
     with daemon(tmp_path, site(tmp_path)) as gated:
         await issue(gated.url, gated.token(), [PLATE])
-        camera = Camera(gated.config["api"]["port"], "cam-0")
+        camera = gated.camera(0)
         for number in range(20):
             await camera.push(push_body(PLATE, number))
         gated.command("backup", str(tmp_path / "copy.db"))
@@ -293,7 +290,7 @@ async def test_backup_while_it_runs_and_restore(tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "copy.db") as conn:
             assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         gated.start()
-        _, reply = await camera.push(push_body(PLATE, 100)) or (0, {})
+        _, reply = await gated.camera(0).push(push_body(PLATE, 100)) or (0, {})
         assert opens(reply)
 
 
