@@ -55,6 +55,5 @@ IdempotencyKey = Annotated[
         pattern=r"^[!-~]{1,128}$",
         description="Chosen by the client, new for each intention (a UUID is good). A repeat with the same"
         " key and body gets the first reply again and does nothing.",
-        examples=["5f0c9d6e-2f5a-4a52-9a36-6a8f5d6f0b0e"],
     ),
 ]

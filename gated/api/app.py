@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from gated.api import alerts, lanes, openapi, passages, passes, problems, site
 from gated.api.auth import Authenticator
@@ -73,7 +75,7 @@ def create_json_api(services: Services) -> FastAPI:
     for kind in (Problem, NotRecorded, NotReadable, Exception):
         api.add_exception_handler(kind, _explained)
     api.add_exception_handler(RequestValidationError, _invalid)
-    api.add_exception_handler(HTTPException, _http)
+    api.add_exception_handler(HTTPException, _http(document))
     return api
 
 
@@ -92,22 +94,38 @@ async def _explained(request: Request, error: Exception) -> Response:
     return _Answer(explained(error, request.scope))
 
 
-async def _http(request: Request, error: Exception) -> Response:
-    """What Starlette itself refuses: unknown paths and methods, bodies that FastAPI cannot take."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    if error.status_code == 404:
-        found = Problem(problems.NOT_FOUND, "There is no such path; see /openapi.json.", "没有此路径。")
-    elif error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
-        found = Problem(
-            problems.METHOD_NOT_ALLOWED,
-            f"This path takes {allow}." if allow else "This path does not take this method.",
-            "此路径不支持该方法。",
-            headers={"Allow": allow},
-        )
-    else:
-        found = Problem(problems.MALFORMED, "The request cannot be read.", "请求无法解析。")
-    return _Answer(found)
+def _http(document: Callable[[], dict[str, Any]]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What answers to what Starlette itself refuses: unknown paths and methods, and bodies."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        if error.status_code == 404:
+            return _Answer(
+                Problem(problems.NOT_FOUND, "There is no such path; see /openapi.json.", "没有此路径。")
+            )
+        if error.status_code == 405:
+            allow = _allowed(document(), request.scope["path"])
+            return _Answer(
+                Problem(
+                    problems.METHOD_NOT_ALLOWED,
+                    f"This path takes {allow}.",
+                    f"此路径只支持 {allow}。",
+                    headers={"Allow": allow},
+                )
+            )
+        return _Answer(Problem(problems.MALFORMED, "The request cannot be read.", "请求无法解析。"))
+
+    return answer
+
+
+def _allowed(document: dict[str, Any], path: str) -> str:
+    """All methods that the document has for a path. Starlette's own `Allow` knows only those of the first
+    route that fits."""
+    found: set[str] = set()
+    for template, operations in document["paths"].items():
+        if compile_path(template)[0].match(path):
+            found.update(method.upper() for method in operations)
+    return ", ".join(sorted(found))
 
 
 _ZH = {

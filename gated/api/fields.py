@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictInt, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gated.domain import Text
@@ -32,6 +32,11 @@ def _moment(value: object) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise PydanticCustomError("moment", "must be an RFC 3339 time with a zone, as 2026-11-21T21:16:03Z")
+
+
+def _whole(value: object) -> object:
+    """To JSON 3.0 is an integer like 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _stripped(value: str) -> str:
@@ -61,7 +66,7 @@ CredentialValue = Annotated[str, Field(min_length=1, max_length=512, pattern=PLA
 Clock = Annotated[
     str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["06:00"], min_length=5, max_length=5)
 ]
-Amount = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
+Amount = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), BeforeValidator(_whole)]
 Confidence = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 

@@ -20,6 +20,7 @@ from gated.api.services import DeviceAuth, Services
 from gated.api.tokens import create_token
 from gated.api.wire import serve
 from gated.domain import (
+    Alert,
     AlertDraft,
     BarrierPosition,
     Candidate,
@@ -203,8 +204,33 @@ def decision(outcome: Outcome, pass_id: str | None = None) -> Decision:
     )
 
 
-def passage_record(n: int, at: datetime, *, plate: str = "津A12345", lane: str = "east-in") -> PassageRecord:
+def alert(alert_id: str, at: datetime, *, grid: str = "g01", state: str = "open") -> Alert:
+    """An alert as a passage raises it."""
+    return Alert(
+        id=alert_id,
+        grid=grid,
+        severity=Severity.WARNING,
+        reason="no-pass",
+        text=Text("没有出入证", "no pass"),
+        state=state,
+        raised_at=at,
+        updated_at=at,
+        lane="east-in",
+    )
+
+
+def passage_record(
+    n: int,
+    at: datetime,
+    *,
+    plate: str = "津A12345",
+    lane: str = "east-in",
+    alert_id: str | None = None,
+    alerts: tuple[Alert, ...] = (),
+) -> PassageRecord:
     """A refused passage, ready for `store.record`."""
+    if alert_id is not None:
+        alerts = (alert(alert_id, at),)
     read = Read(
         device="cam-east-in",
         received_at=at,
@@ -222,7 +248,9 @@ def passage_record(n: int, at: datetime, *, plate: str = "津A12345", lane: str 
         read=read,
         at=at,
     )
-    return PassageRecord(passage=passage, decision=decision(Outcome.REFER), decided_at=at, change=10**9)
+    return PassageRecord(
+        passage=passage, decision=decision(Outcome.REFER), decided_at=at, change=10**9, alerts=alerts
+    )
 
 
 @dataclass

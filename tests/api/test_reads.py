@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gated.domain import Alert, OpeningOutcome, Outcome, Role, Severity, Text
+from gated.domain import OpeningOutcome, Outcome, Role
 from gated.ids import new_id
 from gated.store.records import OpeningRecord
 from gated.times import iso
-from tests.api.conftest import START, Gate, passage_record, wanted_pass
+from tests.api.conftest import START, Gate, alert, passage_record, wanted_pass
 
 
 async def passages(gate: Gate, query: str = "") -> list[dict[str, Any]]:
@@ -104,28 +104,9 @@ async def test_alerts(gate: Gate) -> None:
     found = []
     for n, (grid, state) in enumerate([("g01", "open"), ("g01", "closed"), ("g02", "open")]):
         at = START + timedelta(minutes=n)
-        alert = Alert(
-            id=new_id(at),
-            grid=grid,
-            severity=Severity.WARNING,
-            reason="no-pass",
-            text=Text("没有出入证", "no pass"),
-            state=state,
-            raised_at=at,
-            updated_at=at,
-            lane="east-in",
-        )
-        record = passage_record(n, at)
-        await gate.store.record(
-            type(record)(
-                passage=record.passage,
-                decision=record.decision,
-                decided_at=at,
-                change=record.change,
-                alerts=(alert,),
-            )
-        )
-        found.append(alert.id)
+        one = alert(new_id(at), at, grid=grid, state=state)
+        await gate.store.record(passage_record(n, at, alerts=(one,)))
+        found.append(one.id)
 
     async def ids(query: str) -> list[str]:
         reply = await gate.ask("GET", f"/api/v1/alerts?{query}", role=Role.WORKER)
