@@ -11,6 +11,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -347,7 +348,7 @@ class App:
                 self._dirty.clear()
                 messages = [lane_state_message(self.lanes.status(lane)) for lane in lanes if lane in known]
                 try:
-                    await self.store.write(lambda conn, rows=messages: outbox.append(conn, rows))
+                    await self.store.write(partial(outbox.append, messages=messages))
                 except NotRecorded:
                     self._dirty.update(lanes)
 

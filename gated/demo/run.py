@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -117,7 +118,7 @@ async def _fill(config: SiteConfig, seed: int) -> str:
         made = list(passes(residents(seed, PEOPLE), system_now(), ENTRANCES[1][0]))
         for start in range(0, len(made), _BATCH):
             batch = made[start : start + _BATCH]
-            await store.write(lambda conn, rows=batch: stored.insert_many(conn, rows))
+            await store.write(partial(stored.insert_many, given=batch))
         token, _ = await create_token(store, name="demo", role=Role.OPERATOR, now=system_now())
         return token
     finally:

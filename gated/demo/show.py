@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -102,7 +103,8 @@ class Screen:
             table.add_column(title, min_width=width, no_wrap=True)
         rows = [self._lane(status) for status in self._statuses()]
         half = (len(rows) + 1) // 2
-        for left, right in zip(rows[:half], [*rows[half:], [""] * 4], strict=False):
+        empty: list[Line | str] = [""] * 4
+        for left, right in zip_longest(rows[:half], rows[half:], fillvalue=empty):
             table.add_row(*left, *right)
         return table
 

@@ -72,7 +72,7 @@ def test_live_events_of_a_wrong_clock_teach_its_drift() -> None:
 
 
 def test_a_backlog_teaches_nothing() -> None:
-    """An hour of events delivered within a second, and one delivered slowly: each is off by another amount."""
+    """An hour of events within a second, and an hour delivered slowly: each is off by another amount."""
     burst, slow = DeviceClock(), DeviceClock()
     for n in range(100):
         assert not burst.observe(NOW - s(3600 - 36 * n), NOW + s(n / 100), LIMIT)
