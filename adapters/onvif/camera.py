@@ -69,7 +69,11 @@ class Answer:
     received_at: datetime
 
     def root(self) -> etree._Element:
-        return envelope.parse(self.body)
+        """Its envelope. Raises Nonsense; whether it is well-formed was not looked at before."""
+        try:
+            return envelope.parse(self.body)
+        except NotSoap as error:
+            raise Nonsense(f"the device answers with {error}", self.body[:4096]) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,10 @@ class Camera:
 
     def target(self, address: str, default: str) -> Target:
         """An advertised address, on the host and port that are configured."""
-        parts = urlsplit(address.strip()) if len(address) < 2048 else urlsplit("")
+        try:
+            parts = urlsplit(address.strip() if len(address) < 2048 else "")
+        except ValueError:
+            parts = urlsplit("")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
             return Target(default, self.url(default))

@@ -19,7 +19,7 @@ from adapters.onvif import library
 from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Target
 from adapters.onvif.codec import Reader
 from adapters.onvif.config import Config
-from adapters.onvif.envelope import NotSoap, local
+from adapters.onvif.envelope import local
 from adapters.onvif.relay import Relays
 from adapters.onvif.subscription import Subscription
 from gated.domain import BarrierPosition, DeviceEvent, Heartbeat, OpeningOutcome
@@ -304,7 +304,7 @@ class OnvifDevice:
             operation = await library.build("devicemgmt", "GetCapabilities", Category=["All"])
             answer = await camera.call(device, operation.body, operation.action)
             root = answer.root()
-        except (Faulted, Nonsense, NotSoap) as error:
+        except (Faulted, Nonsense) as error:
             log.debug("onvif_no_get_capabilities", device=self.id, why=str(error))
             return
         for element in root.iter("{*}XAddr"):

@@ -142,10 +142,7 @@ class Subscription:
 
 
 def _payload(answer: Answer) -> etree._Element:
-    try:
-        found = payload(answer.root())
-    except NotSoap as error:
-        raise Nonsense(str(error), answer.body[:4096]) from None
+    found = payload(answer.root())
     if found is None:
         raise Nonsense("an empty envelope", answer.body[:4096])
     return found

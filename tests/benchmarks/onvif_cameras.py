@@ -22,6 +22,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import uvloop
+
 from adapters.onvif import Config, OnvifDevice, create
 from adapters.simulator.onvif import OnvifCamera
 from gated.domain import Heartbeat
@@ -197,7 +199,8 @@ def main() -> int:
         asyncio.run(cameras(given.cameras, given.every))
         return 0
     note_if_busy()
-    asyncio.run(measure(given.cameras, given.seconds, given.every))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the daemon runs
+        runner.run(measure(given.cameras, given.seconds, given.every))
     return finish()
 
 
