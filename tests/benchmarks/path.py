@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from tests.benchmarks import nodered, path_gated
 from tests.benchmarks.path_world import CACHE, LANES, Subscriber, broker
 from tests.benchmarks.report import emit, fault, finish, note_if_busy, percentile, say, turns
@@ -37,6 +39,8 @@ class System(Protocol):
 
     @property
     def port(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
     def granted(self) -> int:
         """How many granted passages its database holds."""
         ...
@@ -51,6 +55,7 @@ class Runs:
     replied: list[float] = field(default_factory=list)  # replies a second, one figure a run
     delivered: list[float] = field(default_factory=list)  # messages at the subscriber a second
     lag: list[float] = field(default_factory=list)  # seconds from the last reply to the last message
+    processor: float = 0.0  # seconds that its process spent, until the last message
 
     def p(self, share: float) -> float:
         """A percentile in milliseconds."""
@@ -71,9 +76,12 @@ class Side:
     def run(self, rate: float | None, seconds: float) -> None:
         """One run, checked afterwards."""
         before = self.system.granted()
+        spent = _processor(self.system.pid)
         result = _load(self.system.port, self.passes, rate, seconds)
         lag = self.subscriber.wait_for(self.opened + result["opened"])
         runs = self.runs.setdefault(rate, Runs())
+        spent = _processor(self.system.pid) - spent
+        runs.processor += spent
         runs.latencies += result["latencies"]
         runs.lateness += result["lateness"]
         count = len(result["latencies"])
@@ -93,7 +101,7 @@ class Side:
         say(
             f"  {where:42} {count:7d} reads  p50 {percentile(result['latencies'], 0.5) * 1e3:7.2f}"
             f"  p99 {percentile(result['latencies'], 0.99) * 1e3:7.2f} ms  {count / result['seconds']:7.0f}/s"
-            f"  last message after {lag:.2f} s"
+            f"  {spent / count * 1e6:5.0f} us each  last message after {lag:.2f} s"
         )
 
 
@@ -103,6 +111,11 @@ def _load(port: int, passes: int, rate: float | None, seconds: float) -> dict[st
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def _processor(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _words(rate: float | None) -> str:
@@ -139,6 +152,7 @@ def _report(gated: Side, million: Side | None, peer: Side | None) -> None:
             emit("path.sustained_delivered", published, "passages/s", n=n)
             emit("path.sustained_p99", runs.p(0.99), "ms", n=n)
             emit("path.outbox_lag", max(runs.lag), "s", n=n)
+            emit("path.processor_a_passage", runs.processor / n * 1e6, "us", n=n)
         else:
             emit(f"path.p50@{at}", runs.p(0.5), "ms", n=n)
             emit(f"path.p99@{at}", runs.p(0.99), "ms", n=n)
