@@ -22,6 +22,7 @@ _ENOUGH = 2 * 1024**3
 _SCARCE = 200 * 1024**2
 """Bytes free: a village writes about 40 MB a day; below the second the next backup fails."""
 
+_ANSWER = 16384
 _LOCAL = ("127.", "::1", "localhost")
 
 
@@ -226,7 +227,9 @@ async def _is_gated(host: str, port: int, timeout_s: float) -> bool:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(target, port)
             writer.write(f"GET /healthz HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read(4096)
+            answer = b""
+            while (chunk := await reader.read(4096)) and len(answer) < _ANSWER:
+                answer += chunk
             writer.close()
     except (OSError, TimeoutError):
         return False

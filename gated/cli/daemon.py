@@ -79,18 +79,9 @@ async def _reload(app: App, path: Path, hang_up: asyncio.Event) -> None:
             continue
         logs.configure(config.log, values_of(config))
         try:
-            changes = await app.reload(config)
+            await app.reload(config)
         except ConfigError as error:
             log.error("reload_refused", problem=str(error))
-            continue
-        log.info(
-            "reloaded",
-            changed=bool(changes),
-            devices=[*changes.devices_added, *changes.devices_changed],
-            devices_removed=list(changes.devices_removed),
-            lanes=[*changes.lanes_added, *changes.lanes_changed, *changes.lanes_removed],
-            needs_restart=list(changes.restart),
-        )
 
 
 async def _watchdog() -> None:

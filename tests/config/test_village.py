@@ -1,0 +1,84 @@
+"""The sample village as an operator tries it: simulated devices, the daemon and the check, each a process."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.config.test_check import free_port
+
+SITE = Path(__file__).parents[2] / "deploy/sites/liuanzhuang"
+GATED = [sys.executable, "-c", "from gated.cli import main; main()"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A copy of the sample site on ports of its own."""
+    folder = tmp_path / "site"
+    shutil.copytree(SITE, folder, ignore=shutil.ignore_patterns("*.db*"))
+    file = folder / "gated.yaml"
+    ports: dict[str, int] = {}
+    file.write_text(
+        re.sub(
+            r"port: (\d+)", lambda found: f"port: {ports.setdefault(found[1], free_port())}", file.read_text()
+        )
+    )
+    assert len(set(ports.values())) == len(ports)
+    return file
+
+
+@contextmanager
+def started(config: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A command that runs until the block ends, and what it writes."""
+    log = config.with_name(f"{arguments[0]}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen([*GATED, *arguments, "-c", str(config)], stdout=output, stderr=output)
+        try:
+            yield process, log
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait(log: Path, enough: Callable[[str], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not enough(log.read_text()):
+        assert time.monotonic() < until, log.read_text()[-3000:]
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_the_sample_village_runs_against_the_simulator(config: Path) -> None:
+    simulate = ("simulate", "--passes", "--no-troubles", "--speed", "40")
+    with started(config, *simulate) as (devices, said):
+        wait(said, lambda text: "43 simulated devices" in text)
+        with started(config, "run") as (daemon, log):
+            # 24 ONVIF cameras and 5 boards are called; the others are known once vehicles drive past them
+            wait(log, lambda text: text.count('"event":"device_online"') >= 29)
+            wait(log, lambda text: text.count('"outcome":"grant"') >= 20)
+            report = json.loads(
+                subprocess.run(
+                    [*GATED, "check", "-c", str(config), "--json"], stdout=subprocess.PIPE, check=False
+                ).stdout
+            )
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(10) == 0
+        devices.send_signal(signal.SIGINT)
+        assert devices.wait(10) == 130 or devices.returncode == 0
+    problems = [(result["part"], result["state"]) for result in report["results"] if result["problem"]]
+    assert problems == [("broker", "offline")]
+    states = [result["state"] for result in report["results"] if result["part"] == "device"]
+    assert (states.count("ok"), states.count("waiting")) == (29, 14)
+    assert not [line for line in log.read_text().splitlines() if '"level":"error"' in line]
+    assert "simulated-" not in log.read_text()
+    assert not re.search("[京津冀][A-Z][A-Z0-9]{5}", log.read_text()), "a plate in clear"
