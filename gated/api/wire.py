@@ -166,6 +166,24 @@ class _Server(uvicorn.Server):
             except TimeoutError:
                 await self.on_tick(0)  # the date header
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops accepting, lets requests finish for the graceful time, then ends what is left."""
+        for server in self.servers:
+            server.close()
+        connections, tasks = self.server_state.connections, self.server_state.tasks
+        for connection in list(connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while connections or tasks:  # noqa: ASYNC110 - uvicorn has no event for it
+                    await asyncio.sleep(0.005)
+        for task in list(tasks):
+            task.cancel()
+        for connection in list(connections):
+            connection.transport.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
 
 @dataclass(slots=True)
 class Served:
@@ -269,8 +287,6 @@ async def serve(
         try:
             await asyncio.shield(running)
         finally:
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
             for bound in sockets:
                 bound.close()
             if failed.done() and not failed.cancelled():

@@ -17,7 +17,7 @@ import structlog
 from gated.api.app import create_api
 from gated.api.ingest import hash_secret
 from gated.api.services import DeviceAuth, Services
-from gated.api.tokens import create_token
+from gated.api.tokens import make
 from gated.api.wire import serve
 from gated.domain import (
     Alert,
@@ -46,6 +46,7 @@ from gated.registry import Registry
 from gated.status import DeviceStatus, LaneStatus
 from gated.store import Store
 from gated.store.records import OpeningRecord, PassageRecord
+from gated.store.tokens import insert
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 DEVICE_SECRET = "secret-of-cam-east-in"
@@ -309,10 +310,9 @@ async def running(folder: Path) -> AsyncIterator[Gate]:
             ready=lambda: dict(failing),
             version="1.2.3",
         )
-        tokens = {
-            role: (await create_token(store, role=role, name=f"{role.value} 一号", now=clock()))[0]
-            for role in Role
-        }
+        made = {role: make(role, f"{role.value} 一号", clock()) for role in Role}
+        await store.write(lambda conn: [insert(conn, row) for _, row in made.values()])
+        tokens = {role: token for role, (token, _) in made.items()}
         async with (
             serve(create_api(services)) as server,
             httpx.AsyncClient(base_url=server.url, trust_env=False) as http,
