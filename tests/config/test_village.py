@@ -50,9 +50,13 @@ def started(config: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[by
             process.wait()
 
 
-def wait(log: Path, enough: Callable[[str], bool], seconds: float = 60) -> None:
+def wait(
+    process: subprocess.Popen[bytes], log: Path, enough: Callable[[str], bool], seconds: float = 60
+) -> None:
+    """Until a command has written enough; fails at once when it has ended."""
     until = time.monotonic() + seconds
     while not enough(log.read_text()):
+        assert process.poll() is None, log.read_text()[-3000:]
         assert time.monotonic() < until, log.read_text()[-3000:]
         time.sleep(0.1)
 
@@ -61,11 +65,11 @@ def wait(log: Path, enough: Callable[[str], bool], seconds: float = 60) -> None:
 def test_the_sample_village_runs_against_the_simulator(config: Path) -> None:
     simulate = ("simulate", "--passes", "--no-troubles", "--speed", "40")
     with started(config, *simulate) as (devices, said):
-        wait(said, lambda text: "43 simulated devices" in text)
+        wait(devices, said, lambda text: "43 simulated devices" in text)
         with started(config, "run") as (daemon, log):
             # 24 ONVIF cameras and 5 boards are called; the others are known once vehicles drive past them
-            wait(log, lambda text: text.count('"event":"device_online"') >= 29)
-            wait(log, lambda text: text.count('"outcome":"grant"') >= 20)
+            wait(daemon, log, lambda text: text.count('"event":"device_online"') >= 29)
+            wait(daemon, log, lambda text: text.count('"outcome":"grant"') >= 20)
             report = json.loads(
                 subprocess.run(
                     [*GATED, "check", "-c", str(config), "--json"], stdout=subprocess.PIPE, check=False
