@@ -38,10 +38,10 @@ class Config(DeviceConfig):
 
     `port`: 80, or 443 with TLS. `path`: of the device service. `tls`: "verify" checks the certificate
     (against `ca` where given), "unverified" encrypts only. `relay`: the token of the output that `open`
-    pulses; None takes the device's first one, and lets the device alone until something is opened.
-    `pulse_ms`: the usual pulse, set up when the device connects so that an opening is one message. `topics`:
-    event topics to ask for, such as `tns1:RuleEngine//.`; empty asks for all. `pull_s`: how long one poll
-    waits. `timeout_s`: for any other answer. `clock_drift_limit_s`: beyond it the log says so.
+    pulses; None takes the device's first one, and sets up nothing until something is opened. `pulse_ms`:
+    the usual pulse, set up when the device connects so that an opening is one message. `topics`: event
+    topics to ask for, such as `tns1:RuleEngine//.`; empty asks for all. `pull_s`: how long one poll waits.
+    `timeout_s`: for any other answer.
     """
 
     type: Literal["onvif"]
@@ -58,7 +58,6 @@ class Config(DeviceConfig):
     plate_topics: tuple[PlateTopicConfig, ...] = ()
     pull_s: float = Field(default=30, gt=0, le=60)
     timeout_s: float = Field(default=5, gt=0, le=60)
-    clock_drift_limit_s: float = Field(default=5, gt=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -87,7 +87,6 @@ class OnvifDevice:
         self._about = DeviceInfo()
         self._was_onvif = False
         self._seen: set[str] = set()
-        self._drifting = False
 
     @property
     def info(self) -> DeviceInfo:
@@ -107,8 +106,7 @@ class OnvifDevice:
                 pulse_ms=self._config.pulse_ms,
                 door=self._services.get("doorcontrol"),
             )
-            if self._config.relay is not None:
-                await self._relays.prepare()
+            await self._relays.prepare()
             try:
                 await self._subscribe()
             except Faulted as error:
@@ -213,14 +211,6 @@ class OnvifDevice:
     def _note_clock(self, drift: timedelta | None) -> None:
         about = self._about
         self._about = DeviceInfo(about.vendor, about.model, about.firmware, about.serial, drift)
-        limit = self._config.clock_drift_limit_s
-        drifting = drift is not None and abs(drift.total_seconds()) > limit
-        if drifting != self._drifting:
-            self._drifting = drifting
-            seconds = None if drift is None else round(drift.total_seconds(), 1)
-            log.warning(
-                "onvif_clock_drift", device=self.id, drifting=drifting, seconds=seconds, limit_s=limit
-            )
 
     def _unparsed(self, kind: str, sample: bytes, why: str) -> None:
         if kind not in self._seen and len(self._seen) < 200:

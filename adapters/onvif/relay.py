@@ -54,17 +54,22 @@ class Relays:
 
     async def prepare(self) -> None:
         """Finds the outputs, and sets the configured one up for the usual pulse. Raises ConfigError where the
-        configured one does not exist or cannot time a pulse; device errors as `Camera.call`."""
-        await self._find()
-        if self._relay is None:
-            return
-        if self._relay not in self._known:
-            names = ", ".join(sorted(self._known)) or "none"
-            raise ConfigError(f"the device has no relay output {self._relay!r}; it has: {names}")
-        refusal = await self._set_up(self._relay, self._pulse_ms)
-        if refusal:
-            raise ConfigError(f"relay output {self._relay!r} {refusal}")
-        await self._command(self._service, self._relay)  # built now, so that opening does not wait for it
+        configured one does not exist or cannot time a pulse; device errors as `Camera.call`. Without a
+        configured one it only looks, and a device without outputs is as good as any."""
+        try:
+            await self._find()
+        except (Faulted, Nonsense, NotOnvif) as error:
+            if self._relay is not None:
+                raise ConfigError(f"the device tells of no relay outputs: {error}") from None
+        if self._relay is not None:
+            if self._relay not in self._known:
+                names = ", ".join(sorted(self._known)) or "none"
+                raise ConfigError(f"the device has no relay output {self._relay!r}; it has: {names}")
+            refusal = await self._set_up(self._relay, self._pulse_ms)
+            if refusal:
+                raise ConfigError(f"relay output {self._relay!r} {refusal}")
+        for token in list(self._known)[:8]:
+            await self._command(self._service, token)  # built now, so that opening does not wait for it
 
     async def open(self, pulse: Pulse) -> Opened:
         """Sends one pulse; see `gated.ports.Barrier`."""

@@ -394,7 +394,7 @@ async def test_a_relay_that_nobody_named(start: Make, relays_on: str, output: st
     bench = await start(relays_on=relays_on)
     device = bench.make(relay=None)
     async with device:
-        assert "GetRelayOutputs" not in bench.camera.requests
+        assert "SetRelayOutputSettings" not in bench.camera.requests
         assert (await opened(device, output, 1200)).outcome is OpeningOutcome.ACCEPTED
     assert bench.pulses() == [1200]
 
@@ -419,7 +419,11 @@ async def test_what_cannot_be_opened(start: Make, quirks: dict[str, Any], output
 
 @pytest.mark.parametrize(
     ("quirks", "relay", "why"),
-    [({}, "RelayOut_9", "it has: RelayOut_1"), ({"monostable": False}, "RelayOut_1", "monostable")],
+    [
+        ({}, "RelayOut_9", "it has: RelayOut_1"),
+        ({"monostable": False}, "RelayOut_1", "monostable"),
+        ({"relays_on": ""}, "RelayOut_1", "no relay outputs"),
+    ],
 )
 async def test_a_configured_relay_is_checked_when_it_connects(
     start: Make, quirks: dict[str, Any], relay: str, why: str
