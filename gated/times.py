@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_us(moment: datetime) -> int:
     """Microseconds since 1970 (UTC). Exact, unlike going through a float."""
-    return (moment - EPOCH) // _MICROSECOND
+    since = moment - EPOCH  # a sum takes half the time of a division by a timedelta
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_us(microseconds: int) -> datetime:

@@ -5,6 +5,7 @@ Done by the caller, before a record waits for the writer, so that the writer's t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import orjson
@@ -74,7 +75,7 @@ def passage(record: PassageRecord) -> Encoded:
         found.id,
         found.lane,
         found.entrance,
-        found.direction.value,
+        found.direction._value_,
         to_us(found.at) if found.at is not read.received_at else received_at,
         decided_at,
         received_at,
@@ -82,17 +83,19 @@ def passage(record: PassageRecord) -> Encoded:
         read.device,
         None if read.key is None else clean(read.key),
         None if read.channel is None else clean(read.channel),
-        None if credential is None else credential.kind.value,
+        None if credential is None else credential.kind._value_,
         None if credential is None else clean(credential.value),
         clean(read.raw),
         read.confidence,
-        decision.outcome.value,
+        decision.outcome._value_,
         decision.reason,
         decision.rule_id,
         decision.pass_id,
         record.change,
         found.continues,
-        _details(read, {"zh": decision.explanation.zh, "en": decision.explanation.en}),
+        _explained(decision.explanation.zh, decision.explanation.en)
+        if read.direction is None and not read.details and not read.backlog
+        else _details(read, {"zh": decision.explanation.zh, "en": decision.explanation.en}),
     )
     encoded = Encoded(passage=row, id=found.id, decided_at=decided_at, change=record.change)
     if record.messages:
@@ -122,7 +125,7 @@ def read(record: ReadRecord) -> Encoded:
         to_us(seen.received_at),
         to_us(seen.received_at),
         1,
-        None if credential is None else credential.kind.value,
+        None if credential is None else credential.kind._value_,
         None if credential is None else clean(credential.value),
         clean(seen.raw),
         seen.confidence,
@@ -166,6 +169,12 @@ def alert(given: Alert, fold_key: str) -> Row:
         given.device,
         given.passage_id,
     )
+
+
+@functools.lru_cache(1024)
+def _explained(zh: str, en: str) -> str:
+    """The usual case: a read that said nothing more, and one of a few sentences."""
+    return orjson.dumps({"text": {"zh": zh, "en": en}}).decode()
 
 
 def _details(read: Read, text: dict[str, str] | None) -> str:

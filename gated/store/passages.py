@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, text
+from sqlalchemy.sql.elements import TextClause
 
 from gated.domain import (
     Credential,
@@ -32,6 +34,9 @@ class PassageRow:
     decided_at: datetime
 
 
+_NEWEST_FIRST = (passages.c.at.desc(), passages.c.n.desc())
+
+
 def get(conn: Connection, passage_id: str) -> PassageRow | None:
     """The passage with this id."""
     row = conn.execute(select(passages).where(passages.c.id == passage_id)).one_or_none()
@@ -51,30 +56,57 @@ def page(
 ) -> list[PassageRow]:
     """Some passages, newest first by the time they were judged on (`Passage.at`), from behind the one with
     the id `after` (an unknown one: none). `until` is exclusive."""
-    query = select(passages).order_by(passages.c.at.desc(), passages.c.n.desc()).limit(limit)
-    if lane is not None:
-        query = query.where(passages.c.lane == lane)
+    conditions: list[ColumnElement[bool] | TextClause] = []
     if credential is not None:
-        query = query.where(
-            passages.c.credential == credential.value, passages.c.credential_kind == credential.kind.value
-        )
+        conditions += [
+            passages.c.credential == credential.value,
+            passages.c.credential_kind == credential.kind.value,
+        ]
     if outcome is not None:
-        query = query.where(passages.c.outcome == outcome.value)
+        conditions.append(passages.c.outcome == outcome.value)
         if outcome is not Outcome.GRANT:
-            # tells the database that the partial index holds them all
-            query = query.where(passages.c.outcome != Outcome.GRANT.value)
+            # written out, it tells the database that the partial index holds them all
+            conditions.append(text("passages.outcome <> 'grant'"))
     if since is not None:
-        query = query.where(passages.c.at >= to_us(since))
+        conditions.append(passages.c.at >= to_us(since))
     if until is not None:
-        query = query.where(passages.c.at < to_us(until))
+        conditions.append(passages.c.at < to_us(until))
     if after is not None:
         place = conn.execute(select(passages.c.at, passages.c.n).where(passages.c.id == after)).one_or_none()
         if place is None:
             return []
-        query = query.where(
-            passages.c.at <= place.at, tuple_(passages.c.at, passages.c.n) < (place.at, place.n)
-        )
+        conditions.append(passages.c.at <= place.at)
+        conditions.append(or_(passages.c.at < place.at, passages.c.n < place.n))
+    if lane is not None:
+        conditions.append(passages.c.lane == lane)
+    elif credential is None and outcome in (None, Outcome.GRANT):
+        return _newest(conn, conditions, limit)
+    query = select(passages).where(*conditions).order_by(*_NEWEST_FIRST).limit(limit)
     return [_row(row) for row in conn.execute(query)]
+
+
+def _newest(
+    conn: Connection, conditions: Sequence[ColumnElement[bool] | TextClause], limit: int
+) -> list[PassageRow]:
+    """The newest of all lanes: there is no index on the time alone, but one for each lane."""
+    found: list[tuple[int, int]] = []
+    for lane in _lanes(conn):
+        query = select(passages.c.at, passages.c.n).where(passages.c.lane == lane, *conditions)
+        found += conn.execute(query.order_by(*_NEWEST_FIRST).limit(limit)).tuples()
+    numbers = [n for _, n in sorted(found, reverse=True)[:limit]]
+    rows = conn.execute(select(passages).where(passages.c.n.in_(numbers)).order_by(*_NEWEST_FIRST))
+    return [_row(row) for row in rows]
+
+
+def _lanes(conn: Connection) -> list[str]:
+    """All lanes that have passages, each found by one step in the index."""
+    lanes: list[str] = []
+    following = select(func.min(passages.c.lane))
+    lane = conn.execute(following).scalar()
+    while lane is not None:
+        lanes.append(lane)
+        lane = conn.execute(following.where(passages.c.lane > lane)).scalar()
+    return lanes
 
 
 def count(conn: Connection) -> int:
@@ -83,15 +115,16 @@ def count(conn: Connection) -> int:
 
 
 def prune(conn: Connection, before: datetime, *, limit: int = 500) -> int:
-    """Deletes up to `limit` of the oldest passages from before a time, with their openings; returns how many.
+    """Deletes up to `limit` passages from before a time, with their openings; returns how many.
     Whereabouts are to be deleted in time; `gated.store.retention` repeats this until none is left."""
-    old = (
-        select(passages.c.n, passages.c.id)
-        .where(passages.c.at < to_us(before))
-        .order_by(passages.c.at)
-        .limit(limit)
-    )
-    rows = conn.execute(old).all()
+    rows: list[Any] = []
+    for lane in _lanes(conn):
+        old = select(passages.c.n, passages.c.id).where(
+            passages.c.lane == lane, passages.c.at < to_us(before)
+        )
+        rows += conn.execute(old.order_by(passages.c.at).limit(limit - len(rows))).all()
+        if len(rows) == limit:
+            break
     if rows:
         ids = [row.id for row in rows]
         conn.execute(delete(openings).where(or_(openings.c.passage_id.in_(ids), openings.c.id.in_(ids))))
@@ -104,7 +137,7 @@ def _row(row: Row[Any]) -> PassageRow:
     credential = None
     if row.credential is not None:
         credential = Credential(CredentialKind(row.credential_kind), row.credential)
-    text = details.get("text", {})
+    words = details.get("text", {})
     seen = details.get("seen")
     return PassageRow(
         passage=Passage(
@@ -131,7 +164,7 @@ def _row(row: Row[Any]) -> PassageRow:
         decision=Decision(
             outcome=Outcome(row.outcome),
             reason=row.reason,
-            explanation=Text(text.get("zh", ""), text.get("en", "")),
+            explanation=Text(words.get("zh", ""), words.get("en", "")),
             rule_id=row.rule_id,
             pass_id=row.pass_id,
         ),

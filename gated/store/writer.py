@@ -36,6 +36,8 @@ MOST_WAITING = 10_000
 PATIENCE_S = 2.0
 """How long a caller waits for a locked or lost database before it gets `NotRecorded`."""
 _PAUSE_S = 0.05
+_STATE = "SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'"
+"""The last change of a pass, and the last place in the outbox."""
 _STOP = object()
 
 Work = Callable[[Connection], Any]
@@ -210,30 +212,20 @@ class Writer:
         conn, cursor, sequence = self._conn, self._cursor, self._sequence
         assert conn is not None  # noqa: S101 - _connect
         works = [item for item in batch if item.work is not None]
-        if works:
-            transaction = conn.begin()
-            # SQLAlchemy begins on SQLite by an event, and the driver on PostgreSQL by itself
-        else:
-            transaction = None
+        # where SQLAlchemy is to see the transaction, for works, it begins and ends it
+        transaction = conn.begin() if works else None
+        if transaction is None:
             self._backend.begin(cursor)
         self._backend.lock_writers(cursor)
-        cursor.execute("SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'")
+        cursor.execute(_STATE)
         change, last = cursor.fetchone()
         first = last or 0
         sequence.begin(cursor, first, to_us(self._clock()))
-        records: list[Encoded] = []
-        for item in batch:
-            encoded = item.encoded
-            if encoded is None:
-                continue
-            item.error = None
-            if singly:
-                self._write_singly(cursor, item, change)
-            elif encoded.passage is not None and encoded.change < change:
-                item.error = StaleDecision(change)
-            else:
-                records.append(encoded)
-        if records:
+        if singly:
+            for item in batch:
+                if item.encoded is not None:
+                    self._write_singly(cursor, item, change)
+        elif records := _fresh(batch, change):
             self._statements.write(cursor, records, sequence)
         for item in works:
             self._do(conn, item)
@@ -244,7 +236,7 @@ class Writer:
                 self.raw.commit()
         except Exception as error:
             if self._backend.trouble(error) is Trouble.LATER:
-                raise _CommitBroke(str(error)) from error
+                raise _CommitBroke(first_line(error)) from error
             raise
         return sequence.last != first
 
@@ -252,6 +244,7 @@ class Writer:
         """One record under a savepoint of its own."""
         encoded = item.encoded
         assert encoded is not None  # noqa: S101 - the caller's check
+        item.error = None
         if encoded.passage is not None:
             known = self._statements.decided_at(cursor, encoded.id)
             if known is not None:
@@ -379,6 +372,21 @@ class Writer:
         self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
+
+
+def _fresh(batch: list[Item], change: int) -> list[Encoded]:
+    """The records to write; a passage that was decided before `change` gets its error instead."""
+    records: list[Encoded] = []
+    for item in batch:
+        encoded = item.encoded
+        if encoded is None:
+            continue
+        if encoded.passage is not None and encoded.change < change:
+            item.error = StaleDecision(change)
+        else:
+            item.error = None
+            records.append(encoded)
+    return records
 
 
 def first_line(error: BaseException) -> str:

@@ -122,7 +122,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("n", name="pk_passages"),
         sa.UniqueConstraint("id", name="uq_passages_id"),
     )
-    op.create_index("ix_passages_at", "passages", ["at"], unique=False)
     op.create_index("ix_passages_credential_at", "passages", ["credential", "at"], unique=False)
     op.create_index("ix_passages_lane_at", "passages", ["lane", "at"], unique=False)
     op.create_index(
