@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -115,19 +115,31 @@ class Exchange:
     key: str | None
     opens: bool
     order: _Order | None = None
-    attached: asyncio.Event = field(default_factory=asyncio.Event)
+    _news: asyncio.Future[None] | None = None
 
-    async def opening(self, opening: Awaitable[Opened] | None, within_s: float) -> None:
-        """Waits until the pulse that the event caused is attached, or its opening is over without one (it
-        was suppressed, say). `opening` is never cancelled: it belongs to the lane."""
-        waits: set[asyncio.Future[object]] = {asyncio.ensure_future(self.attached.wait())}
-        attached = next(iter(waits))
-        if opening is not None:
-            waits.add(asyncio.ensure_future(opening))
-        try:
-            await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            attached.cancel()
+    def attach(self, order: _Order) -> None:
+        """This reply is to carry the order."""
+        self.order = order
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def attached(self, within_s: float, or_over: asyncio.Future[Opened] | None = None) -> None:
+        """Waits until an order is attached, but no longer than `within_s`; `or_over`: nor when the opening
+        that the event caused ends without one (it was suppressed, say). It is never cancelled: it belongs
+        to the lane."""
+        if self.order is not None or (or_over is not None and or_over.done()):
+            return
+        news = self._news = asyncio.get_running_loop().create_future()
+
+        def over(_: object) -> None:
+            if not news.done():
+                news.set_result(None)
+
+        if or_over is not None:
+            or_over.add_done_callback(over)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await news
 
 
 class ReplyOpener:
@@ -147,9 +159,10 @@ class ReplyOpener:
         order = _Order(pulse, asyncio.get_running_loop().create_future())
         self._place(order)
         try:
-            await asyncio.wait({order.outcome}, timeout=self.wait_s)
+            # not awaited itself: a time-out would cancel it
+            await asyncio.wait((order.outcome,), timeout=self.wait_s)
             if order.carried and not order.outcome.done():
-                await asyncio.wait({order.outcome}, timeout=_SENT_GRACE_S)
+                await asyncio.wait((order.outcome,), timeout=_SENT_GRACE_S)
         finally:
             self._withdraw(order)
         if order.outcome.done():
@@ -179,11 +192,7 @@ class ReplyOpener:
         """Holds the reply to a poll back until there is a pulse for it, or for so long."""
         if self._waiting or exchange.order is not None:
             return
-        try:
-            async with asyncio.timeout(for_s):
-                await exchange.attached.wait()
-        except TimeoutError:
-            pass
+        await exchange.attached(for_s)
 
     def take(self, exchange: Exchange) -> tuple[Pulse, Callable[[bool], None]] | None:
         """The pulse that this reply is to carry and whom to tell that it was sent, or None. From here on
@@ -216,8 +225,7 @@ class ReplyOpener:
                 self._waiting.append(order)
                 return
             exchange = free[0]
-        exchange.order = order
-        exchange.attached.set()
+        exchange.attach(order)
 
     def _withdraw(self, order: _Order) -> None:
         if order in self._waiting:
@@ -225,7 +233,6 @@ class ReplyOpener:
         for exchange in self._exchanges:
             if exchange.order is order and not order.carried:
                 exchange.order = None
-                exchange.attached.clear()
 
 
 class PushDevice:

@@ -86,6 +86,7 @@ class Supervised:
         self._alarm = alarm
         self._clock = clock
         self._announce = announce
+        self._pushes = isinstance(device, Receiver)
         self._told_offline = False
         self._drift_told = False
         self._offline_timer: asyncio.TimerHandle | None = None
@@ -95,7 +96,7 @@ class Supervised:
     def commandable(self) -> bool:
         """Whether an opening may be handed to it now. A device that pushes is asked even while it was
         silent: it knows itself whether a push of it is waiting for an answer."""
-        return self.online or isinstance(self.device, Receiver)
+        return self.online or self._pushes
 
     def status(self) -> DeviceStatus:
         """The device now."""

@@ -8,6 +8,7 @@ checks it, and is then read through `events()`. Every further power is a Protoco
 from __future__ import annotations
 
 import os
+from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -147,7 +148,7 @@ class Handled:
 
     passage_id: str | None = None
     granted: bool = False
-    opening: Awaitable[Opened] | None = None
+    opening: Future[Opened] | None = None
     barrier: str | None = None
 
 

@@ -68,6 +68,7 @@ class VzenithCamera(PushDevice):
             serial_data=CredentialKind(config.serial_data) if config.serial_data else None,
         )
         self._strangers: set[str] = set()
+        self._told = ("", "")  # the model and serial number that it last called itself
 
     async def receive(self, push: Push, handle: Handle) -> PushReply:
         """Answers one push, after its event is durable. Raises BadPush, and what `handle` raises."""
@@ -81,7 +82,8 @@ class VzenithCamera(PushDevice):
         if self._is_stranger(message.serial):
             return PushReply(status=403, body=b'{"error":"another device is expected here"}')
         self.presence.heard()
-        if message.serial or message.model:
+        if (message.serial or message.model) and (message.model, message.serial) != self._told:
+            self._told = (message.model, message.serial)
             self._info = DeviceInfo(vendor="VZ", model=message.model, serial=message.serial)
         if message.unparsed is not None:
             self._context.unparsed(
@@ -104,7 +106,7 @@ class VzenithCamera(PushDevice):
             for event in message.events:
                 handled = await handle(event)
                 if acts and handled.barrier == self.id:
-                    await exchange.opening(handled.opening, self._opener.wait_s)
+                    await exchange.attached(self._opener.wait_s, handled.opening)
             if acts and message.poll:
                 # a polling camera asks again as soon as it is answered
                 await self._opener.hold(exchange, self._config.hold_ms / 1000)

@@ -96,7 +96,7 @@ class WebhookDevice(PushDevice):
         with self._opener.exchange(message.id, opens=by_reply) as exchange:
             handled: Handled = await handle(codec.event(message, self.id, push.received_at))
             if by_reply and handled.barrier == self.id:
-                await exchange.opening(handled.opening, self._opener.wait_s)
+                await exchange.attached(self._opener.wait_s, handled.opening)
             elif by_reply and message.wait_ms:
                 await self._opener.hold(exchange, message.wait_ms / 1000)
             carried = self._opener.take(exchange)
