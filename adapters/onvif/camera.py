@@ -28,7 +28,7 @@ from adapters.onvif.times import http_date, system_time
 from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable
 
 MAX_REPLY = 8 * 1024 * 1024
-LARGE = 32 * 1024  # larger replies are parsed in a thread: lxml takes some 20 µs a kilobyte
+LARGE = 16 * 1024  # larger replies (some 20 messages, 1 ms) are read in a thread
 _RESYNC = timedelta(seconds=2)
 TIME_REQUEST = f'<GetSystemDateAndTime xmlns="{DEVICE}"/>'
 

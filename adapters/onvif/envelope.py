@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -174,7 +175,11 @@ def _as_gb18030(text: bytes) -> bytes | None:
 
 def local(element: etree._Element) -> str:
     """The name without its namespace; namespaces differ between firmwares and prefixes mean nothing."""
-    tag = element.tag
+    return _local(element.tag)
+
+
+@lru_cache(maxsize=2048)  # half of the time of reading a reply went into this
+def _local(tag: object) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 

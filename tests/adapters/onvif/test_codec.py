@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.onvif import topics
 from adapters.onvif.codec import Pulled, Reader
 from adapters.onvif.envelope import Fault, NotSoap
 from adapters.onvif.topics import PlateTopic
@@ -461,3 +462,18 @@ def test_plates_in_gb18030_under_a_declaration_of_utf8() -> None:
     [read] = found.events
     assert isinstance(read, Read)
     assert read.raw == "津A12345"
+
+
+def test_every_topic_is_in_the_operators_page() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "devices" / "onvif.md").read_text(encoding="utf-8")
+    listed = [
+        *(each.topic for each in topics.PLATES),
+        *topics.OBSERVED,
+        *topics.OBSERVED_UNDER,
+        *topics.INPUTS,
+        *topics.ACCESS,
+        *topics.DOOR,
+        *topics.DOOR_STATES,
+        *topics.IGNORED,
+    ]
+    assert [topic for topic in listed if topic not in page] == []
