@@ -189,13 +189,14 @@ class Relay:
         self._progress = Progress()
         self._saved = 0
         self._prune_at = 0.0
-        self.caught_up = False
-        """Nothing was left to read when last looked."""
+        self._caught_up = False
 
     @property
     def idle(self) -> bool:
-        """Everything that was in the outbox when last looked has been acknowledged."""
-        return self.caught_up and not self._buffer and not len(self._progress)
+        """Everything in the outbox has been acknowledged, as far as is known."""
+        if self._buffer or len(self._progress):
+            return False
+        return self._caught_up and not self._store.outbox_ready.is_set()
 
     def take(self) -> Outgoing | None:
         """The next message to publish, or None for now."""
@@ -216,7 +217,7 @@ class Relay:
         """Reads and saves until cancelled. Errors of the store are logged and tried again."""
         self._buffer.clear()
         self._progress.forget()
-        self.caught_up = False
+        self._caught_up = False
         saver = asyncio.create_task(self._save_as_it_moves())
         try:
             await self._read_as_it_grows()
@@ -244,13 +245,14 @@ class Relay:
                     self._progress.acknowledged = max(self._progress.acknowledged, durable)
                     after = self._progress.acknowledged
                 await self._prune()
+                self._caught_up = False
                 self._store.outbox_ready.clear()
                 found = await self._read_after(after)
             except Exception as error:
                 log.warning("outbox_not_read", error=str(error))
                 await asyncio.sleep(_BACKSTOP_S)
                 continue
-            self.caught_up = not found
+            self._caught_up = not found
             if found:
                 after = found[-1].id
                 self._buffer.extend(found)
