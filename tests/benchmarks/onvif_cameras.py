@@ -151,7 +151,7 @@ async def measure(count: int, seconds: float, every: float) -> None:
         await asyncio.sleep(3)
         consumer.late.clear()
         events, begin, processor = consumer.events, time.monotonic(), time.process_time()
-        await asyncio.sleep(seconds)
+        lags = await _lags(seconds)
         wall, cpu = time.monotonic() - begin, time.process_time() - processor
         events = consumer.events - events
         late = list(consumer.late)
@@ -176,11 +176,23 @@ async def measure(count: int, seconds: float, every: float) -> None:
         limit_name="plain HTTP and lxml in threads",
         limit=LATE_MS,
     )
+    # how late this process wakes up for anything: what of the above is the machine's doing
+    emit("onvif_cameras.loop_lag_p99", percentile(lags, 0.99) * 1000, "ms", n=len(lags))
     emit("onvif_cameras.connected", connected, "s", n=count)
     emit("onvif_cameras.connecting_cpu", spent, "s", n=count)
     emit(
         "onvif_cameras.peak_memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB", n=count
     )
+
+
+async def _lags(seconds: float) -> list[float]:
+    """Waits so long, and notes how late each short sleep ends."""
+    loop = asyncio.get_running_loop()
+    end, lags = loop.time() + seconds, []
+    while (before := loop.time()) < end:
+        await asyncio.sleep(0.02)
+        lags.append(loop.time() - before - 0.02)
+    return lags
 
 
 def _memory_mb() -> float:
