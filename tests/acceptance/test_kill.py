@@ -92,8 +92,8 @@ def _check(gated: Daemon, lanes: list[Lane], recorded: set[str], delivered: Coun
     assert sum(lane.answered for lane in lanes) > KILLS * LANES  # there was a load to kill it under
     assert max(opened.values()) == 1, "a passage was opened twice"
     granted = {
-        (row["device"], row["event_key"])
-        for row in gated.rows("SELECT device, event_key FROM passages WHERE outcome = 'grant'")
+        (row["device"], row["key"])
+        for row in gated.rows("SELECT device, key FROM passages WHERE outcome = 'grant'")
     }
     for (camera, plateid), times in opened.items():
         if times:
