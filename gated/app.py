@@ -40,7 +40,7 @@ from gated.passbook import Passbook, follow
 from gated.ports import ConfigError, DeviceConfig, DeviceContext, Handle, NotRecorded, PushConfig, Receiver
 from gated.registry import Registry
 from gated.status import DeviceStatus
-from gated.store import Store, alerts, openings, outbox, passes
+from gated.store import Store, alerts, idempotency, openings, outbox, passes
 from gated.store.records import OpeningRecord
 from gated.wiring import lane_settings, load_adapter, policy_of
 
@@ -50,6 +50,8 @@ _FOLLOW_S = 1.0
 _STATE_EVERY_S = 0.5
 _LAG_EVERY_S = 0.5
 _STOP_S = 2.0
+_HOUSEKEEP_S = 600.0
+_KEYS_KEPT = timedelta(days=2)
 
 
 class _Counting:
@@ -209,6 +211,7 @@ class App:
         await stack.enter_async_context(self._background(self._publish_states(), "lane states"))
         await stack.enter_async_context(self._background(self._follow_passes(), "passbook"))
         await stack.enter_async_context(self._background(self._measure_lag(), "loop lag"))
+        await stack.enter_async_context(self._background(self._housekeep(), "housekeeping"))
         self.mqtt.start()
         stack.push_async_callback(self.mqtt.stop)
         for device in config.devices:
@@ -364,6 +367,16 @@ class App:
             await asyncio.sleep(_LAG_EVERY_S)
             self.loop_lag_s = max(0.0, loop.time() - due)
             self.clock.now()  # notices a step also while nothing passes
+
+    async def _housekeep(self) -> None:
+        """Forgets the keys of requests that nobody repeats any more."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEP_S)
+            before = self.clock.now() - _KEYS_KEPT
+            try:
+                await self.store.write(partial(idempotency.prune, before=before))
+            except NotRecorded as why:
+                log.warning("keys_not_pruned", why=str(why))
 
     def _stepped(self, seconds: float) -> None:
         log.warning("clock_stepped", seconds=round(seconds, 1))

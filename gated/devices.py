@@ -20,7 +20,6 @@ from gated.alerts import device_clock, device_offline, device_refused
 from gated.clocks import BoxClock, DeviceClock
 from gated.domain import AlertDraft, DeviceEvent, Heartbeat, InputChanged, Observed, Read
 from gated.ports import (
-    ConfigError,
     Device,
     DeviceError,
     DeviceInfo,
@@ -137,7 +136,7 @@ class Supervised:
                 if connected_at is not None and self._clock.monotonic() - connected_at > _HEALTHY_S:
                     backoff = BACKOFF_S[0]
                 self._went(why)
-                if isinstance(why, (DeviceRefused, ConfigError)):
+                if isinstance(why, DeviceRefused):
                     await self._pause(REFUSED_RETRY_S)
                 else:
                     await self._pause(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

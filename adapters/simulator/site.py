@@ -88,7 +88,7 @@ class SimulatedSite:
                 username=given.username,
                 password=password,
                 host=given.host,
-                port=given.port,
+                port=given.effective_port,
                 boom=boom,
                 faults=faults,
                 serial=f"SIM-{config.id}",
