@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sqlite3
 import stat
 import subprocess
@@ -25,6 +24,7 @@ from gated.config import SiteConfig, loads
 from gated.ports import DeviceConfig, DeviceContext, DeviceInfo
 from gated.store.migrate import head, revisions
 from gated.wiring import load_adapter as real_adapter
+from tests.config.ports import free_port
 from tests.config.texts import GOOD, changed, load_adapter, site
 from tests.peers.mosquitto import Mosquitto, require
 
@@ -33,12 +33,6 @@ NOW = datetime(2026, 11, 21, 13, 16, 3, tzinfo=UTC)
 
 def system_now() -> datetime:
     return datetime.now(UTC)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def states(results: list[Result]) -> list[tuple[str, str]]:

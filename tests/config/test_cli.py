@@ -23,7 +23,7 @@ from gated import __version__
 from gated.api.tokens import digest
 from gated.cli import main, output
 from gated.store import Store
-from tests.config.test_check import free_port
+from tests.config.ports import free_port
 
 SITE = """\
 site: {{id: village, name: {{zh: 村, en: Village}}}}
