@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from gated import __version__
+from gated import __version__, logs
 from gated.alerts import AlertDesk, AlertKeeper, Raised, box_clock_stepped
 from gated.api.app import create_api
 from gated.api.ingest import hash_secret
@@ -64,15 +64,16 @@ class _Counting:
     def passage(self, passage: Passage, decision: Decision, seconds: float) -> None:
         self._metrics.passage(decision.outcome, seconds)
         # the record is in the store; a line for each of 40,000 grants a day would hide the others
-        told = log.debug if decision.outcome is Outcome.GRANT else log.info
-        told(
-            "passage",
-            lane=passage.lane,
-            passage=passage.id,
-            outcome=decision.outcome.value,
-            reason=decision.reason,
-            ms=round(seconds * 1000, 2),
-        )
+        granted = decision.outcome is Outcome.GRANT
+        if not granted or logs.debugging():
+            (log.debug if granted else log.info)(
+                "passage",
+                lane=passage.lane,
+                passage=passage.id,
+                outcome=decision.outcome.value,
+                reason=decision.reason,
+                ms=round(seconds * 1000, 2),
+            )
         if self._also is not None:
             self._also.passage(passage, decision, seconds)
 
@@ -82,7 +83,8 @@ class _Counting:
             self._also.opening(lane, outcome)
 
     def other_read(self, disposition: Disposition) -> None:
-        log.debug("read", disposition=disposition.value)
+        if logs.debugging():
+            log.debug("read", disposition=disposition.value)
         if self._also is not None:
             self._also.other_read(disposition)
 

@@ -106,6 +106,11 @@ def configure(
     logging.captureWarnings(capture=True)
 
 
+def debugging() -> bool:
+    """Whether debug lines are written, for places where making one for nothing would cost too much."""
+    return _state.level <= logging.DEBUG
+
+
 def redactor() -> Redactor:
     """What logs are redacted with now; for texts that people see elsewhere (the check, the API's errors)."""
     return _state.redactor

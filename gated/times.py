@@ -20,7 +20,9 @@ def from_us(microseconds: int) -> datetime:
 
 def iso(moment: datetime) -> str:
     """RFC 3339, UTC, milliseconds: `2026-11-21T21:16:03.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_iso(text: str) -> datetime:

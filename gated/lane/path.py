@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -321,19 +321,14 @@ class Lane:
             reason=reason,
         )
         if self.control is None:
-            record = replace(
-                record, outcome=OpeningOutcome.REJECTED, finished_at=now, detail="this lane has no barrier"
-            )
+            record = _finished(record, Opened(OpeningOutcome.REJECTED, "this lane has no barrier"), now)
             await self.parts.recorder.record_opening(record)
             return record
         await self.parts.recorder.record_opening(record)
         log.info("override", lane=self.settings.id, opening=record.id, person=person)
         commanded: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
         self._spawn(self._open(self.control, record, None, commanded))
-        opened = await commanded
-        return replace(
-            record, outcome=opened.outcome, finished_at=self.parts.clock.now(), detail=opened.detail
-        )
+        return _finished(record, await commanded, self.parts.clock.now())
 
     async def _open(
         self,
@@ -361,9 +356,7 @@ class Lane:
             )
             draft = lane_fault(self.settings.id, final.outcome.value, final.detail)
             self.parts.raise_alert(draft, entrance=self.settings.entrance, lane=self.settings.id)
-        await self._persist(
-            replace(record, outcome=final.outcome, finished_at=self.parts.clock.now(), detail=final.detail)
-        )
+        await self._persist(_finished(record, final, self.parts.clock.now()))
 
     async def _persist(self, record: OpeningRecord) -> None:
         """Writes down what became of an opening, however long the store is away; if gated stops before, the
@@ -393,3 +386,19 @@ class Lane:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+def _finished(record: OpeningRecord, opened: Opened, now: datetime) -> OpeningRecord:
+    """The record of an opening with what became of it."""
+    return OpeningRecord(
+        id=record.id,
+        lane=record.lane,
+        cause=record.cause,
+        outcome=opened.outcome,
+        requested_at=record.requested_at,
+        finished_at=now,
+        passage_id=record.passage_id,
+        person=record.person,
+        reason=record.reason,
+        detail=opened.detail,
+    )
