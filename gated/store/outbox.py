@@ -90,8 +90,14 @@ def prune(conn: Connection, published_before: datetime, *, limit: int = 2000) ->
     Oldest first, up to the first that is to be kept. The last message of each topic stays: the next `seq`
     follows from it.
     """
-    last = select(outbox.c.id).where(outbox.c.topic_id == topics.c.id).order_by(outbox.c.seq.desc()).limit(1)
-    kept = set(conn.execute(select(last.scalar_subquery())).scalars())
+    last = (
+        select(outbox.c.id)
+        .where(outbox.c.topic_id == topics.c.id)
+        .order_by(outbox.c.seq.desc())
+        .limit(1)
+        .correlate(topics)
+    )
+    kept = set(conn.execute(select(last.scalar_subquery()).select_from(topics)).scalars())
     old = (
         select(outbox.c.id, outbox.c.recorded_at)
         .where(outbox.c.id <= cursor(conn))

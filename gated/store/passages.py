@@ -92,7 +92,7 @@ def _newest(
     found: list[tuple[int, int]] = []
     for lane in _lanes(conn):
         query = select(passages.c.at, passages.c.n).where(passages.c.lane == lane, *conditions)
-        found += conn.execute(query.order_by(*_NEWEST_FIRST).limit(limit)).tuples()
+        found += [(at, n) for at, n in conn.execute(query.order_by(*_NEWEST_FIRST).limit(limit))]
     numbers = [n for _, n in sorted(found, reverse=True)[:limit]]
     rows = conn.execute(select(passages).where(passages.c.n.in_(numbers)).order_by(*_NEWEST_FIRST))
     return [_row(row) for row in rows]

@@ -316,6 +316,7 @@ class Writer:
     def _tell(self, items: list[Item], seconds: float, has_messages: bool) -> None:
         """Wakes the callers, all of them with one wake-up of the loop."""
         if items:
+            self._in_hand -= len(items)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._resolve, items, seconds, has_messages)
 
