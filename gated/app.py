@@ -1,6 +1,6 @@
 """Wiring: the only place that knows every part. Builds them from a configuration, starts, reloads, stops.
 
-It decides nothing and speaks no protocol. Order of starting: store, passbook, lanes, HTTP, broker, devices;
+It decides nothing and speaks no protocol. Order of starting: store, passbook, lanes, broker, devices, HTTP;
 of stopping: the other way round, so that what is under way still finds what it needs.
 """
 
@@ -218,11 +218,11 @@ class App:
         stack.push_async_callback(self.mqtt.stop)
         for device in config.devices:
             self.devices.start(device, config.api.max_body, self._drift_limit)
-        # pushes are taken as soon as their devices are known, and refused before everything else stops
+        # the last to start and the first to stop: whoever pushes finds everything there
+        stack.push_async_callback(self.devices.stop_all)
         self.served = await stack.enter_async_context(
             serve(create_api(services), host=config.api.host, port=config.api.port)
         )
-        stack.push_async_callback(self.devices.stop_all)
         log.info(
             "started", url=self.served.url, credentials=len(self.passbook), lanes=len(config.lanes),
             devices=len(config.devices),

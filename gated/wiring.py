@@ -74,6 +74,7 @@ def lane_settings(lane: LaneConfig) -> LaneSettings:
         fire=_input(lane.fire),
         merge_s=lane.merge_ms / 1000,
         max_age=timedelta(milliseconds=lane.max_age_ms),
+        closed=lane.closed,
     )
 
 

@@ -10,7 +10,9 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -31,6 +33,8 @@ def run(path: Path) -> None:
 
     config = setting.site(path)
     logs.configure(config.log, values_of(config))
+    # the longest that another thread may keep the event loop waiting; the default of 5 ms is many passages
+    sys.setswitchinterval(0.0005)
     try:
         uvloop.run(_serve(path, config))
     except StoreError as error:
@@ -59,11 +63,15 @@ async def _serve(path: Path, config: SiteConfig) -> None:
             asyncio.create_task(_reload(app, path, hang_up), name="reload"),
             asyncio.create_task(_watchdog(), name="watchdog"),
         ]
-        await stop.wait()
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        ends: tuple[asyncio.Future[Any], ...] = (stopping, app.served.failed)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
-        for task in tasks:
+        for task in (*tasks, stopping):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        if app.served.failed.done():
+            await app.served.failed  # raises what ended the server
 
 
 async def _reload(app: App, path: Path, hang_up: asyncio.Event) -> None:

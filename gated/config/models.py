@@ -236,7 +236,7 @@ class LaneTuning(Section):
 
 class LaneConfig(LaneTuning):
     """One way through an entrance (通道), with its devices. Without `barrier` it only watches, and says so
-    with `watch_only: true`."""
+    with `watch_only: true`. `closed: true` takes it out of use: nobody is let through but by hand."""
 
     id: Id
     name: Name | None = None
@@ -245,6 +245,7 @@ class LaneConfig(LaneTuning):
     cameras: tuple[CameraRef, ...] = ()
     barrier: OutputRef | None = None
     watch_only: bool = False
+    closed: bool = False
     position: PositionRef | None = None
     presence: InputRef | None = None
     fire: InputRef | None = None
