@@ -79,12 +79,9 @@ def router(services: Services) -> APIRouter:
         **declares(Permission.ALERTS_READ, problems.ALERT_NOT_FOUND, problems.INVALID),
     )
     async def read_alert(alert_id: AlertId, who: Reader) -> Response:
-        def look(conn: Connection) -> Reply:
-            found = alerts.get(conn, alert_id)
-            if found is None:
-                raise Problem(problems.ALERT_NOT_FOUND, "No alert has this id.", "没有此编号的告警。")
-            return reply(alert_out(found))
-
-        return (await services.store.read(look)).response()
+        found = await services.store.read(lambda conn: alerts.get(conn, alert_id))
+        if found is None:
+            raise Problem(problems.ALERT_NOT_FOUND, "No alert has this id.", "没有此编号的告警。")
+        return reply(alert_out(found)).response()
 
     return api

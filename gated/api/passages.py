@@ -94,12 +94,15 @@ def router(services: Services) -> APIRouter:
         **declares(Permission.PASSAGES_READ, problems.PASSAGE_NOT_FOUND, problems.INVALID),
     )
     async def read_passage(passage_id: PassageId, who: Reader) -> Response:
-        def look(conn: Connection) -> Reply:
+        def look(conn: Connection) -> Reply | None:
             found = passages.get(conn, passage_id)
             if found is None:
-                raise Problem(problems.PASSAGE_NOT_FOUND, "No passage has this id.", "没有此编号的通行记录。")
+                return None
             return reply(passage_out(found, openings.for_passage(conn, passage_id)))
 
-        return (await services.store.read(look)).response()
+        seen = await services.store.read(look)
+        if seen is None:
+            raise Problem(problems.PASSAGE_NOT_FOUND, "No passage has this id.", "没有此编号的通行记录。")
+        return seen.response()
 
     return api

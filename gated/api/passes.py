@@ -204,13 +204,16 @@ def router(services: Services, once: Once) -> APIRouter:
         **declares(Permission.PASSES_READ, problems.PASS_NOT_FOUND, problems.INVALID, headers=ETAG),
     )
     async def read_pass(pass_id: PassId, who: Reader) -> Response:
-        def look(conn: Connection) -> Reply:
+        def look(conn: Connection) -> Reply | None:
             found = passes.get(conn, pass_id)
             if found is None:
-                raise translated(NoSuchPass(pass_id))
+                return None
             return reply(pass_out(found, registry.warnings(conn, found)), headers={"ETag": etag(found)})
 
-        return (await services.store.read(look)).response()
+        seen = await services.store.read(look)
+        if seen is None:
+            raise translated(NoSuchPass(pass_id))
+        return seen.response()
 
     @api.patch(
         "/{pass_id}",

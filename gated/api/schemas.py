@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gated.api import examples
 from gated.api.fields import (
     Amount,
     Clock,
@@ -25,6 +26,11 @@ from gated.registry import PassDraft, Warned
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def shown(example: dict[str, Any]) -> ConfigDict:
+    """The configuration of an `Out` model with its example."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class In(BaseModel):
@@ -87,22 +93,11 @@ Limits = Annotated[
     dict[Word, Amount], Field(max_length=16, json_schema_extra={"additionalProperties": False})
 ]
 
-_EXAMPLE: dict[str, Any] = {
-    "kind": "resident",
-    "holder": {"name": "王小明", "phone": "13800000000", "dwelling_id": "d-0117"},
-    "credentials": [{"kind": "plate", "value": "津A·12345"}],
-    "entrances": None,
-    "valid_from": "2026-11-21T00:00:00+08:00",
-    "valid_until": "2027-11-21T00:00:00+08:00",
-    "hours": [{"days": ["mon", "tue", "wed", "thu", "fri"], "since": "06:00", "until": "22:00"}],
-    "limits": {},
-}
-
 
 class PassIn(In):
     """A pass to be issued. `entrances` null means all; no `hours` mean at any time."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.PASS_IN]})
 
     kind: Word
     holder: HolderIn
@@ -214,6 +209,8 @@ class WarningOut(Out):
 
 class PassOut(Out):
     """A pass."""
+
+    model_config = shown(examples.PASS_OUT)
 
     id: str
     kind: str

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gated.api import examples
 from gated.api.fields import Confidence, CredentialValue, Moment, Reason, Reference, both
-from gated.api.schemas import CredentialOut, In, Out, TextOut
+from gated.api.schemas import CredentialOut, In, Out, TextOut, shown
 from gated.domain import (
     Alert,
     BarrierPosition,
@@ -30,6 +31,8 @@ from gated.store.records import OpeningRecord
 class OpeningOut(Out):
     """One opening of a barrier, and what became of it. `cause`: decision or override."""
 
+    model_config = shown(examples.OPENING)
+
     id: str
     lane: str
     cause: str
@@ -45,6 +48,8 @@ class OpeningOut(Out):
 class PassageOut(Out):
     """A passage, its decision, and the opening that followed. `at`: when it was judged to be, on the device's
     clock corrected for its drift. `raw`: what the device read, as it said it."""
+
+    model_config = shown(examples.PASSAGE)
 
     id: str
     lane: str
@@ -77,6 +82,8 @@ class PassagePage(Out):
 class AlertOut(Out):
     """Something that needs a person. `count`: repeats folded into it."""
 
+    model_config = shown(examples.ALERT)
+
     id: str
     grid: str
     severity: Severity
@@ -101,6 +108,8 @@ class AlertPage(Out):
 class LaneOut(Out):
     """A lane now. `barrier`: the device that opens it, null for a lane that only watches. `waiting`: openings
     that wait for the cool-down."""
+
+    model_config = shown(examples.LANE)
 
     id: str
     entrance: str
@@ -140,6 +149,8 @@ class DeviceOut(Out):
     """A device now. `since`: of the present state. `drift_s`: device clock minus ours, seconds. `refused`: it
     rejects our credentials."""
 
+    model_config = shown(examples.DEVICE)
+
     id: str
     type: str
     online: bool
@@ -161,6 +172,8 @@ class DeviceList(Out):
 class EntranceOut(Out):
     """An entrance of the site."""
 
+    model_config = shown(examples.ENTRANCE)
+
     id: str
     name: TextOut
     grid: str
@@ -175,6 +188,8 @@ class EntranceList(Out):
 
 class GridOut(Out):
     """A grid of the site; `parent` is the grid above, null at the top."""
+
+    model_config = shown(examples.GRID)
 
     id: str
     name: TextOut
@@ -199,6 +214,8 @@ class PresentedIn(In):
 class DecisionIn(In):
     """What to decide without anything happening. `at`: now if it is left out."""
 
+    model_config = shown(examples.DECISION_IN)
+
     lane: Reference = Field(examples=["east-in"])
     credential: PresentedIn
     at: Moment | None = None
@@ -219,6 +236,8 @@ class CandidateOut(Out):
 
 class DecisionOut(Out):
     """What would be decided, by the very functions that decide."""
+
+    model_config = shown(examples.DECISION_OUT)
 
     outcome: Outcome
     reason: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import time
@@ -29,7 +30,10 @@ MAX_UNREAD = 8 * 1024 * 1024
 """Bytes of a body that are thrown away after it was refused, so that the client sees the refusal rather than
 a broken connection."""
 MAX_CONNECTIONS = 2048
+MAX_FROM_ONE = 256
+"""Connections from one address; those from this machine (a reverse proxy) are not counted."""
 
+_LOOPBACK = ("127.", "::1")
 _REQUEST_HEADER_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
@@ -76,8 +80,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            _log.warning("more than %d connections: new ones are closed", MAX_CONNECTIONS)
+        if len(self.connections) > MAX_FROM_ONE and not self._room():
             transport.abort()
             return
         self._patience = self.loop.call_later(HEAD_S, self._impatient)
@@ -132,6 +135,32 @@ class Protocol(HttpToolsProtocol):
         if self._unwritten is not None:
             self._unwritten.cancel()
             self._unwritten = None
+
+    def _room(self) -> bool:
+        """Whether this connection may stay: not one too many from its address, and, where there are too many
+        in all, in the place of one that is idle."""
+        host = self.client[0] if self.client else ""
+        if not host.startswith(_LOOPBACK):
+            from_here = sum(
+                isinstance(one, Protocol) and one.client is not None and one.client[0] == host
+                for one in self.connections
+            )
+            if from_here > MAX_FROM_ONE:
+                _log.warning("more than %d connections from one address: new ones are closed", MAX_FROM_ONE)
+                return False
+        if len(self.connections) <= MAX_CONNECTIONS:
+            return True
+        for one in self.connections:
+            if isinstance(one, Protocol) and one is not self and one.idle:
+                one.transport.close()
+                return True
+        _log.warning("more than %d busy connections: new ones are closed", MAX_CONNECTIONS)
+        return False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being read or answered."""
+        return not self._in_message and (self.cycle is None or self.cycle.response_complete)
 
     def _calm(self) -> None:
         if self._patience is not None:
@@ -206,21 +235,37 @@ class Served:
 
 
 def listen(host: str, port: int, backlog: int = 1024) -> list[socket.socket]:
-    """Listening sockets for every address of `host`. Raises OSError naming address and reason."""
+    """Listening sockets for every address of `host` that this machine has. Raises OSError naming address and
+    reason."""
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
+    missing: OSError | None = None
     try:
         for family, kind, proto, _, address in dict.fromkeys(found):
-            bound = socket.socket(family, kind, proto)
+            try:
+                bound = socket.socket(family, kind, proto)
+            except OSError as error:  # no IPv6 in this kernel
+                missing = error
+                continue
             sockets.append(bound)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if port == 0 and len(sockets) > 1:  # all on the port that the first was given
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])  # noqa: PLW2901
-            bound.bind(address)
+            try:
+                bound.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                missing = error
+                sockets.remove(bound)
+                bound.close()
+                continue
             bound.listen(backlog)
             bound.setblocking(False)
+        if not sockets:
+            raise missing or OSError(errno.EADDRNOTAVAIL, "it has no address")
     except OSError as error:
         for opened in sockets:
             opened.close()

@@ -120,8 +120,15 @@ class Store:
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         try:
-            with self._engine.connect() as conn, conn.begin():
-                return work(conn)
+            with self._engine.connect() as conn:
+                try:
+                    with conn.begin():
+                        return work(conn)
+                except BaseException:
+                    # A cursor that was left half read would hold this connection to its old snapshot, and
+                    # whoever gets it next would read the past.
+                    conn.invalidate()
+                    raise
         except (DBAPIError, PoolTimeout) as error:
             if isinstance(error, PoolTimeout) or self._backend.trouble(error) in (
                 Trouble.LATER,

@@ -435,6 +435,35 @@ async def test_a_reply_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPa
         writer.close()
 
 
+async def test_one_address_has_so_many_connections(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FROM_ONE", 3)
+    monkeypatch.setattr(wire, "_LOOPBACK", ("nothing",))
+    opened = [await rig.raw(b"") for _ in range(3)]
+    refused, writer = await rig.raw(b"")
+    assert await closed(refused) == b""
+    writer.close()
+    opened[0][1].close()
+    await opened[0][1].wait_closed()
+    await asyncio.sleep(0.05)
+    reader, writer = await rig.raw(head(1) + b"x")
+    assert (await reader.read(15)).startswith(b"HTTP/1.1 200")
+    for _, each in [*opened[1:], (reader, writer)]:
+        each.close()
+
+
+async def test_idle_connections_make_room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FROM_ONE", 3)
+    monkeypatch.setattr(wire, "MAX_CONNECTIONS", 4)
+    busy = [await rig.raw(b"POST /ingest/cam HTTP/1.1\r\n") for _ in range(3)]
+    idle, idle_writer = await rig.raw(b"")
+    await asyncio.sleep(0.05)
+    reader, writer = await rig.raw(head(1) + b"x")
+    assert (await reader.read(15)).startswith(b"HTTP/1.1 200")
+    assert await closed(idle) == b""
+    for _, each in [*busy, (idle, idle_writer), (reader, writer)]:
+        each.close()
+
+
 async def test_leaving_lets_a_push_finish_and_cuts_the_rest() -> None:
     camera = Camera()
     release = asyncio.Event()

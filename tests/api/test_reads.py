@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from gated.domain import OpeningOutcome, Outcome, Role
 from gated.ids import new_id
+from gated.store import tables
 from gated.store.records import OpeningRecord
 from gated.times import iso
 from tests.api.conftest import START, Gate, alert, passage_record, wanted_pass
@@ -305,6 +307,25 @@ async def test_headers_of_all_replies(gate: Gate) -> None:
         assert "server" not in headers
     cross = await gate.ask("GET", "/api/v1/lanes", origin="https://evil.example")
     assert not [name for name in cross.headers if name.startswith("access-control")]
+
+
+async def test_a_read_that_breaks_off_leaves_no_old_snapshot(gate: Gate) -> None:
+    """A cursor left half read holds its connection to what was there then; nobody may be given that again."""
+    for n in range(5):
+        await gate.store.record(passage_record(n, START))
+    left: list[Any] = []
+
+    def broken(conn: Any) -> None:
+        rows = conn.execute(select(tables.passages))
+        left.append((rows, rows.fetchone()))
+        raise RuntimeError("in the middle")
+
+    for _ in range(10):
+        with pytest.raises(RuntimeError, match="in the middle"):
+            await gate.store.read(broken)
+    await gate.store.record(passage_record(5, START))
+    for _ in range(10):
+        assert len(await passages(gate)) == 6
 
 
 async def test_the_loop_stays_free_while_lists_are_read(gate: Gate) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from gated.api import problems
+from gated.api import examples, problems, schemas, views
 from gated.domain import Role
 from gated.ids import new_id
 from tests.api.conftest import START, Gate, passage_record, wanted_pass
@@ -134,6 +135,28 @@ async def test_every_operation_says_what_it_does(gate: Gate) -> None:
                 assert list(content) == ["application/json"], (method, path)
     assert len(names) == len(set(names))
     assert "HTTPValidationError" not in schema["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        (schemas.PassIn, examples.PASS_IN),
+        (schemas.PassOut, examples.PASS_OUT),
+        (views.OpeningOut, examples.OPENING),
+        (views.PassageOut, examples.PASSAGE),
+        (views.AlertOut, examples.ALERT),
+        (views.LaneOut, examples.LANE),
+        (views.DeviceOut, examples.DEVICE),
+        (views.EntranceOut, examples.ENTRANCE),
+        (views.GridOut, examples.GRID),
+        (views.DecisionIn, examples.DECISION_IN),
+        (views.DecisionOut, examples.DECISION_OUT),
+    ],
+)
+def test_examples_are_right(model: type[BaseModel], example: dict[str, Any]) -> None:
+    read = model.model_validate(example)
+    if issubclass(model, schemas.Out):
+        assert json.loads(read.model_dump_json()) == example
 
 
 def test_kinds_of_problems_are_unique() -> None:
