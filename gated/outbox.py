@@ -189,6 +189,7 @@ class Relay:
         self._progress = Progress()
         self._saved = 0
         self._prune_at = 0.0
+        self._read_at = float("-inf")
         self._caught_up = False
 
     @property
