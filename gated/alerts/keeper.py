@@ -19,7 +19,6 @@ from gated.ports import NotRecorded
 log = structlog.get_logger()
 
 _WAITING_MOST = 1000
-_RETRY_S = 1.0
 
 Write = Callable[[Raised], Awaitable[None]]
 """Stores an alert and its message in one transaction; raises `NotRecorded`."""
@@ -36,7 +35,8 @@ class _Raise:
 class AlertKeeper:
     """Takes alerts from anywhere on the event loop. `run` is the task that writes them."""
 
-    def __init__(self, desk: AlertDesk, clock: BoxClock, write: Write) -> None:
+    def __init__(self, desk: AlertDesk, clock: BoxClock, write: Write, *, retry_s: float = 1.0) -> None:
+        self._retry_s = retry_s
         self._desk = desk
         self._clock = clock
         self._write = write
@@ -91,7 +91,7 @@ class AlertKeeper:
                 await self._write(raised)
             except NotRecorded as why:
                 log.warning("alert_waits", reason=raised.alert.reason, why=str(why))
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(self._retry_s)
                 continue
             self._desk.keep(raised)
             alert = raised.alert

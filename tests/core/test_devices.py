@@ -1,0 +1,178 @@
+"""Devices that come and go: said once, tried again, told apart; events that wait for the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import pytest
+import structlog
+
+from gated import devices
+from gated.clocks import BoxClock
+from gated.devices import Supervised
+from gated.domain import AlertDraft, Credential, CredentialKind, DeviceEvent, Heartbeat, Read
+from gated.ports import DeviceInfo, DeviceRefused, DeviceUnavailable, Handled, NotRecorded
+
+CLOCK = BoxClock()
+
+
+@dataclass
+class Script:
+    """A device that does as a list says: an error to raise at connecting, or events to yield and then lose
+    the connection."""
+
+    steps: list[Exception | list[DeviceEvent]]
+    id: str = "cam"
+    info: DeviceInfo = field(default_factory=DeviceInfo)
+    entered: int = 0
+
+    async def __aenter__(self) -> Self:
+        self.entered += 1
+        if not self.steps:
+            await asyncio.Event().wait()
+        if isinstance(self.steps[0], Exception):
+            raise self.steps.pop(0)  # type: ignore[misc]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def events(self) -> AsyncIterator[DeviceEvent]:
+        events = self.steps.pop(0)
+        assert isinstance(events, list)
+        for event in events:
+            yield event
+        raise DeviceUnavailable("cable cut")
+
+
+@dataclass
+class Site:
+    """Notes what a device's task does."""
+
+    said: list[str] = field(default_factory=list)
+    events: list[tuple[DeviceEvent, datetime]] = field(default_factory=list)
+    not_recorded: int = 0
+
+    async def handle(self, event: DeviceEvent, at: datetime) -> Handled:
+        if self.not_recorded:
+            self.not_recorded -= 1
+            raise NotRecorded("disk full")
+        self.events.append((event, at))
+        return Handled()
+
+    def device_online(self, device: str) -> None:
+        self.said.append("up")
+
+    def device_offline(self, device: str, why: str) -> None:
+        self.said.append(f"down: {why}")
+
+    def raised(self, draft: AlertDraft, device: str) -> None:
+        self.said.append(f"alert {draft.reason}")
+
+    def ended(self, fold_key: str) -> None:
+        self.said.append(f"end {fold_key}")
+
+
+def read(**more: object) -> Read:
+    now = CLOCK.now()
+    given = {"device": "cam", "received_at": now, "raw": "津A1"} | more
+    return Read(credential=Credential(CredentialKind.PLATE, "津A1"), **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr(devices, "REFUSED_RETRY_S", 0.05)
+    monkeypatch.setattr(devices, "_STORE_RETRY_S", (0.01, 0.01))
+
+
+async def supervise(device: Script, site: Site, seconds: float = 0.3) -> Supervised:
+    one = Supervised(device, "test", site, site, CLOCK, lambda *_: None, timedelta(seconds=5))
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(one.run())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(task), seconds)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    site.said += [f"log {line['event']}" for line in logs if line["log_level"] != "debug"]
+    return one
+
+
+async def test_away_at_start_then_there_is_said_once_each() -> None:
+    site = Site()
+    away = [DeviceUnavailable("no route")] * 4
+    one = await supervise(Script([*away, [read()], [read()]]), site)
+    assert len(site.events) == 2
+    logs = [line for line in site.said if line.startswith("log")]
+    assert logs == [
+        "log device_offline", "log device_online", "log device_offline", "log device_online",
+        "log device_offline",
+    ]  # fmt: skip
+    assert not one.online
+    assert one.status().error == "cable cut"
+
+
+async def test_a_refusal_raises_an_alert_and_is_not_hammered() -> None:
+    site, device = Site(), Script([DeviceRefused("wrong password")] * 100)
+    one = await supervise(device, site)
+    assert site.said.count("alert device_refused") == 1
+    assert device.entered < 10
+    assert one.status().refused
+
+
+async def test_one_that_stays_away_raises_an_alert_that_ends_when_it_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "OFFLINE_ALERT_AFTER_S", 0.03)
+    site = Site()
+    await supervise(Script([DeviceUnavailable("no route")] * 8 + [[]]), site)
+    said = [line for line in site.said if "alert" in line or line.startswith("end")]
+    assert said[:2] == ["alert device_offline", "end device|cam|offline"]
+
+
+async def test_a_defect_of_an_adapter_is_logged_and_tried_again() -> None:
+    site = Site()
+    await supervise(Script([ZeroDivisionError("a defect"), [read()]]), site)
+    assert "log device_failed" in site.said
+    assert len(site.events) == 1
+
+
+async def test_an_event_waits_until_the_store_takes_it() -> None:
+    site = Site(not_recorded=3)
+    await supervise(Script([[read(key="1"), read(key="2")]]), site)
+    assert [event.key for event, _ in site.events] == ["1", "2"]
+
+
+async def test_a_heartbeat_measures_the_clock_and_a_wrong_one_is_told_once_and_ended() -> None:
+    site, now = Site(), CLOCK.now()
+    hour = timedelta(hours=1)
+    beats: list[DeviceEvent] = [
+        Heartbeat(device="cam", received_at=now, device_time=now + hour),
+        Heartbeat(device="cam", received_at=now, device_time=now + hour),
+        read(device_time=now + hour, received_at=now),
+        Heartbeat(device="cam", received_at=now, device_time=now),
+    ]
+    one = await supervise(Script([beats]), site)
+    assert site.said.count("alert device_clock") == 1
+    assert "end device|cam|clock" in site.said
+    [(_, at)] = site.events
+    assert at == now
+    assert one.status().drift_s == 0
+
+
+async def test_the_drift_that_an_adapter_measured_counts() -> None:
+    site, now = Site(), CLOCK.now()
+    info = DeviceInfo(clock_drift=timedelta(seconds=-90))
+    event = read(device_time=now - timedelta(seconds=92), received_at=now)
+    await supervise(Script([[event]], info=info), site)
+    [(_, at)] = site.events
+    assert at == now - timedelta(seconds=2)
