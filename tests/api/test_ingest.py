@@ -486,6 +486,18 @@ async def test_leaving_lets_a_push_finish_and_cuts_the_rest() -> None:
         idle[1].close()
 
 
+@pytest.mark.parametrize(("trusted", "peer"), [((), "127.0.0.1"), (("127.0.0.1",), "10.9.9.9")])
+async def test_only_a_trusted_proxy_says_who_asks(trusted: tuple[str, ...], peer: str) -> None:
+    camera = Camera()
+    async with (
+        wire.serve(Ingest(services(camera)), trusted_proxies=trusted) as server,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        headers = {"X-Device-Token": SECRET, "X-Forwarded-For": "10.9.9.9"}
+        await http.post(f"{server.url}/ingest/cam", headers=headers, content=b"1")
+    assert camera.pushes[0].peer == peer
+
+
 async def test_a_port_in_use_says_so() -> None:
     app = Ingest(services(Camera()))
     async with wire.serve(app) as server:
