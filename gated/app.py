@@ -41,7 +41,7 @@ from gated.ports import ConfigError, DeviceConfig, DeviceContext, Handle, NotRec
 from gated.registry import Registry
 from gated.status import DeviceStatus
 from gated.store import Store, alerts, idempotency, openings, outbox, passes
-from gated.store.records import OpeningRecord
+from gated.store.records import NotReadable, OpeningRecord
 from gated.wiring import lane_settings, load_adapter, policy_of
 
 log = structlog.get_logger()
@@ -50,7 +50,8 @@ _FOLLOW_S = 1.0
 _STATE_EVERY_S = 0.5
 _LAG_EVERY_S = 0.5
 _STOP_S = 2.0
-_HOUSEKEEP_S = 600.0
+_BACKLOG_EVERY_S = 5.0
+_PRUNE_EVERY_S = 600.0
 _KEYS_KEPT = timedelta(days=2)
 
 
@@ -164,6 +165,7 @@ class App:
         self.passbook = Passbook()
         self.devices = Devices(self)
         self.loop_lag_s = 0.0
+        self.outbox_backlog = 0
         self._observer = _Counting(self.metrics, observer)
         self._dirty: set[str] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -275,8 +277,10 @@ class App:
             metrics=self.metrics,
         )
         self.services = services
+        self.store.on_batch = lambda rows, _seconds: self.metrics.store_batch.observe(rows)
         self.metrics.watch(
             store_queue=lambda: self.store.depth,
+            outbox_backlog=lambda: self.outbox_backlog,
             loop_lag_seconds=lambda: self.loop_lag_s,
             devices_online=lambda: self.devices.online,
             devices_configured=lambda: len(self.devices),
@@ -371,14 +375,18 @@ class App:
             self.clock.now()  # notices a step also while nothing passes
 
     async def _housekeep(self) -> None:
-        """Forgets the keys of requests that nobody repeats any more."""
+        """Counts what waits for the broker, and forgets keys of requests that nobody repeats any more."""
+        pruned_at = self.clock.monotonic()
         while True:
-            await asyncio.sleep(_HOUSEKEEP_S)
-            before = self.clock.now() - _KEYS_KEPT
+            await asyncio.sleep(_BACKLOG_EVERY_S)
             try:
-                await self.store.write(partial(idempotency.prune, before=before))
-            except NotRecorded as why:
-                log.warning("keys_not_pruned", why=str(why))
+                self.outbox_backlog = await self.store.read(outbox.backlog)
+                if self.clock.monotonic() - pruned_at > _PRUNE_EVERY_S:
+                    pruned_at = self.clock.monotonic()
+                    before = self.clock.now() - _KEYS_KEPT
+                    await self.store.write(partial(idempotency.prune, before=before))
+            except (NotRecorded, NotReadable) as why:
+                log.warning("housekeeping_waits", why=str(why))
 
     def _stepped(self, seconds: float) -> None:
         log.warning("clock_stepped", seconds=round(seconds, 1))
