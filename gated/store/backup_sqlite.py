@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
@@ -91,29 +92,31 @@ def restore(found: Sqlite, source: Path, now: datetime) -> Path | None:
 def _put_aside(path: Path, now: datetime) -> Path:
     """Gives the database a second name, with all that is in its -wal. Raises StoreInUse."""
     aside = path.with_name(f"{path.name}.before-restore-{now:%Y%m%dT%H%M%S%fZ}")
+    wal, wal_aside = (one.with_name(f"{one.name}-wal") for one in (path, aside))
+    if wal.exists():
+        # SQLite deletes what it does not understand, and a damaged database may be saved by its -wal
+        _link(wal, wal_aside)
     try:
         with _opened(path) as raw:
             # takes the -wal in; it needs the database for itself
             raw.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.OperationalError as error:
+        wal_aside.unlink(missing_ok=True)
+    except sqlite3.DatabaseError as error:
         if "locked" in str(error):
+            wal_aside.unlink(missing_ok=True)
             raise StoreInUse(f"another process has {path} open; end it first (`fuser {path}`)") from error
-        _move_wal(path, aside)
-    except sqlite3.DatabaseError:
-        # damaged: kept as it is, for whoever wants to save what can be saved
-        _move_wal(path, aside)
-    try:
-        aside.hardlink_to(path)
-    except OSError:  # a file system without links
-        path.rename(aside)
+        # damaged: all is kept as it is, and nothing stays that would be taken for the restored one's
+        for end in ("-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+    _link(path, aside)
     return aside
 
 
-def _move_wal(path: Path, aside: Path) -> None:
-    """A -wal that stayed would be taken for that of the restored database."""
-    with contextlib.suppress(FileNotFoundError):
-        path.with_name(f"{path.name}-wal").rename(aside.with_name(f"{aside.name}-wal"))
-    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+def _link(path: Path, other: Path) -> None:
+    try:
+        other.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copy2(path, other)
 
 
 def _sync(path: Path) -> None:

@@ -20,14 +20,14 @@ log = structlog.get_logger()
 SCRIPTS = Path(__file__).with_name("migrations")
 
 
-def revisions(scripts: Path = SCRIPTS) -> list[str]:
+def revisions() -> list[str]:
     """All versions of the tables, oldest first: the numbers before the names of the scripts."""
-    return sorted(path.name.partition("_")[0] for path in (scripts / "versions").glob("[0-9]*_*.py"))
+    return sorted(path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))
 
 
-def head(scripts: Path = SCRIPTS) -> str:
+def head() -> str:
     """The version that this gated works with."""
-    return revisions(scripts)[-1]
+    return revisions()[-1]
 
 
 def current(conn: Connection) -> str | None:
@@ -43,17 +43,17 @@ def current(conn: Connection) -> str | None:
     return found
 
 
-def pending(found: Backend, scripts: Path = SCRIPTS) -> tuple[str | None, bool]:
+def pending(found: Backend) -> tuple[str | None, bool]:
     """The version of the database, and whether it must be brought up. Raises StoreUnusable for one that a
     newer gated wrote."""
     with writable(found) as conn:
         version = current(conn)
-    if version is not None and version not in revisions(scripts):
+    if version is not None and version not in revisions():
         raise StoreUnusable(
             f"the database has version {version}, which a newer gated wrote; install that version again, or"
-            f" restore a backup of version {head(scripts)} or older"
+            f" restore a backup of version {head()} or older"
         )
-    return version, version != head(scripts)
+    return version, version != head()
 
 
 def upgrade(
@@ -62,12 +62,11 @@ def upgrade(
     make_backup: Callable[[Path], None],
     folder: Path,
     now: datetime,
-    scripts: Path = SCRIPTS,
 ) -> None:
     """Runs the scripts from `version` on, in one transaction. `make_backup` is called before, with a file in
     `folder`, unless the database is empty. Nobody else may be at work on it. Raises what these raise; then
     the database is as it was."""
-    target = head(scripts)
+    target = head()
     if version is not None:
         file = folder / f"before-{version}-to-{target}-{now:%Y%m%dT%H%M%S%fZ}.backup"
         make_backup(file)
@@ -76,7 +75,7 @@ def upgrade(
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     with writable(found) as conn:
         if found.name == "sqlite":
             # a table that is rebuilt must not take with it the rows that refer to it

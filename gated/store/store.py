@@ -208,9 +208,7 @@ def _migrate(
     if folder is None and version is not None:
         raise StoreUnusable("the tables must be brought up to date, and the backup before needs a folder: set"
                             " store.backups")  # fmt: skip
-    migrate.upgrade(
-        found, version, lambda file: backup.make(found, file), folder or Path(), clock(), migrate.SCRIPTS
-    )
+    migrate.upgrade(found, version, lambda file: backup.make(found, file), folder or Path(), clock())
 
 
 async def restore(url: str, source: Path) -> Path | None:

@@ -39,6 +39,7 @@ _PAUSE_S = 0.05
 _STATE = "SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'"
 """The last change of a pass, and the last place in the outbox."""
 _STOP = object()
+_AWAY = (Trouble.LATER, Trouble.NOT_NOW)
 
 Work = Callable[[Connection], Any]
 
@@ -192,7 +193,7 @@ class Writer:
             try:
                 has_messages = self._transaction(batch, singly=singly)
             except Exception as error:
-                if singly or self._backend.trouble(error) not in (Trouble.DUPLICATE, Trouble.OTHER):
+                if singly or self._trouble(error) in _AWAY:
                     raise
                 # one of them cannot be written: find out which, and write the others
                 self._roll_back()
@@ -259,7 +260,7 @@ class Writer:
         try:
             self._statements.write(cursor, (encoded,), self._sequence)
         except Exception as error:
-            if self._backend.trouble(error) in (Trouble.LATER, Trouble.NOT_NOW):
+            if self._trouble(error) in _AWAY:
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT one")
             self._sequence.undo(mark)
@@ -277,7 +278,7 @@ class Writer:
             item.result = item.work(conn)
             savepoint.commit()
         except Exception as error:
-            if self._backend.trouble(error) in (Trouble.LATER, Trouble.NOT_NOW):
+            if self._trouble(error) in _AWAY:
                 raise
             savepoint.rollback()
             self._sequence.undo(mark)
@@ -286,9 +287,7 @@ class Writer:
     def _failed(self, batch: list[Item], error: Exception) -> list[Item]:
         """After a transaction that came to nothing: those for whom another try makes sense are returned."""
         broke = isinstance(error, _CommitBroke)
-        trouble = Trouble.LATER if broke else self._backend.trouble(error)
-        if isinstance(error, StoreInUse):
-            trouble = Trouble.LATER
+        trouble = self._trouble(error)
         self._roll_back()
         if not (trouble is Trouble.LATER and self._backend.keeps_connection(error)):
             self._disconnect()
@@ -312,6 +311,11 @@ class Writer:
                 over.append(item)
         self._tell(over, 0.0, False)
         return waiting
+
+    def _trouble(self, error: Exception) -> Trouble:
+        if isinstance(error, _CommitBroke | StoreInUse):
+            return Trouble.LATER
+        return self._backend.trouble(error)
 
     def _tell(self, items: list[Item], seconds: float, has_messages: bool) -> None:
         """Wakes the callers, all of them with one wake-up of the loop."""

@@ -85,7 +85,8 @@ def record(
         outcome=outcome, reason="valid_pass", explanation=WORDS, rule_id="r1", pass_id="P", alerts=drafts
     )
     sent = tuple(
-        OutboxMessage(f"lanes/{lane}/passages", {"id": found.id, "part": part}) for part in range(messages)
+        OutboxMessage(f"lanes/{lane}/passages", {"id": found.id, "part": part, "of": messages})
+        for part in range(messages)
     )
     return PassageRecord(found, decision, at + timedelta(milliseconds=121), change, alerts, sent)
 

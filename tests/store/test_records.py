@@ -60,7 +60,7 @@ async def test_a_passage_comes_back_as_it_was(store: Store) -> None:
         ("lanes/east-in/passages", 1, False),
         ("lanes/east-in/passages", 2, False),
     ]
-    assert kept[0].payload == b'{"id":"%s","part":0}' % given.passage.id.encode()
+    assert kept[0].payload == b'{"id":"%s","part":0,"of":2}' % given.passage.id.encode()
     assert store.outbox_ready.is_set()
     assert store.last_error is None
 
