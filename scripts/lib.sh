@@ -8,7 +8,7 @@ venv="$top/.venv"
 cache="$top/.cache"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$@" >&2; } # a line for each argument
 fail() {
   say "$@"
   exit 2
