@@ -20,8 +20,7 @@ import structlog
 from gated.domain import Alert, Decision, Passage
 from gated.status import LaneStatus
 from gated.store import outbox as rows
-from gated.store.outbox import OutboxRow
-from gated.store.records import OutboxMessage
+from gated.store.records import OutboxMessage, OutboxRow
 from gated.store.store import Store
 from gated.times import iso
 
@@ -189,8 +188,11 @@ class Relay:
         self._progress = Progress()
         self._saved = 0
         self._prune_at = 0.0
-        self._read_at = float("-inf")
+        self._after = 0
+        """The last row that is, or was, in the buffer."""
+        self._listening = False
         self._caught_up = False
+        store.on_outbox = self._offered
 
     @property
     def idle(self) -> bool:
@@ -237,51 +239,60 @@ class Relay:
             self._saved = target
 
     async def _read_as_it_grows(self) -> None:
-        after: int | None = None
+        started = False
         while True:
             try:
-                if after is None:
+                if not started:
                     durable = await self._store.read(rows.cursor)
                     self._saved = max(self._saved, durable)
                     self._progress.acknowledged = max(self._progress.acknowledged, durable)
-                    after = self._progress.acknowledged
+                    self._after, started = self._progress.acknowledged, True
                 await self._prune()
                 self._caught_up = False
                 self._store.outbox_ready.clear()
-                found = await self._read_after(after)
+                found = await self._read_after(self._after)
             except Exception as error:
                 log.warning("outbox_not_read", error=str(error))
                 await asyncio.sleep(_BACKSTOP_S)
                 continue
             self._caught_up = not found
             if found:
-                after = found[-1].id
-                self._buffer.extend(found)
-                self._room.clear()
-                self._wake()
+                self._took(found)
                 if len(self._buffer) > self._batch // 2:
                     await self._room.wait()
             else:
                 await self._wait_for_rows()
 
-    async def _pace(self) -> None:
-        """Under load a read takes up what several transactions have left: each costs two changes of thread,
-        which the passages would wait for."""
-        since = time.monotonic() - self._read_at
-        if since < _READ_EVERY_S:
-            await asyncio.sleep(_READ_EVERY_S - since)
-        self._read_at = time.monotonic()
+    def _took(self, found: list[OutboxRow]) -> None:
+        self._after = found[-1].id
+        self._buffer.extend(found)
+        self._room.clear()
+        self._wake()
+
+    def _offered(self, fresh: list[OutboxRow]) -> bool:
+        """Rows that were committed just now. While nothing else is left to read they are taken as they are:
+        reading them back would cost two changes of thread, which passages would wait for. Under a load that
+        the broker cannot keep up with they stay in the store, and the memory flat."""
+        follows = self._listening and fresh[0].id == self._after + 1
+        if not follows or len(self._buffer) > self._batch or self._store.outbox_ready.is_set():
+            return False
+        self._took(fresh)
+        return True
 
     async def _read_after(self, row: int) -> list[OutboxRow]:
         return await self._store.read(lambda conn: rows.batch(conn, row, self._batch))
 
     async def _wait_for_rows(self) -> None:
-        # the writer sets the event after its commit; the time-out only covers rows that another process wrote
+        """Until there is something to read back: rows that were not taken when offered. The time-out covers
+        rows that another process wrote, and pruning."""
+        self._listening = True
         try:
             async with asyncio.timeout(_BACKSTOP_S):
                 await self._store.outbox_ready.wait()
         except TimeoutError:
             pass
+        finally:
+            self._listening = False
 
     async def _save_as_it_moves(self) -> None:
         while True:
@@ -307,5 +318,4 @@ class Relay:
 
 _BACKSTOP_S = 5.0
 _PRUNE_EVERY_S = 600.0
-_READ_EVERY_S = 0.01
 _PRUNE_ROWS = 1000

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gated.outbox import with_seq
-from gated.store.outbox import OutboxRow
+from gated.store.records import OutboxRow
 from gated.times import parse_iso
 
 MAX_REQUEST = 8 * 1024

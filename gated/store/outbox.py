@@ -7,28 +7,15 @@ number, the id up to which all were acknowledged. The relay is `gated.outbox`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from gated.store import encode
-from gated.store.records import OutboxMessage
+from gated.store.records import OutboxMessage, OutboxRow
 from gated.store.sequence import NAME, Sequence
 from gated.store.tables import counters, outbox, topics
 from gated.times import to_us
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One message. `topic`: relative to `gated/{site}/`. `payload`: a JSON object without its `seq`."""
-
-    id: int
-    topic: str
-    seq: int
-    payload: bytes
-    retain: bool
-
 
 _ROWS = select(outbox.c.id, topics.c.topic, outbox.c.seq, outbox.c.payload, outbox.c.retain).join(
     topics, topics.c.id == outbox.c.topic_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from gated.domain import Alert, Decision, Disposition, OpeningOutcome, Passage, Read
 
@@ -17,6 +18,17 @@ class OutboxMessage:
     topic: str
     payload: Mapping[str, object]
     retain: bool = False
+
+
+class OutboxRow(NamedTuple):
+    """One message in the outbox. `topic`: relative to `gated/{site}/`. `payload`: a JSON object without its
+    `seq`."""
+
+    id: int
+    topic: str
+    seq: int
+    payload: bytes
+    retain: bool
 
 
 @dataclass(frozen=True, slots=True)

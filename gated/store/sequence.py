@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from gated.store.encode import Message, Row
+from gated.store.records import OutboxRow
 
 NAME = "gated.sequence"
 """Under this name in `Connection.info`."""
@@ -25,6 +26,9 @@ class Sequence:
         """The largest id that was assigned; -1 when it must be asked for."""
         self._next_topic = 0
         self._recorded_at = 0
+        self._first = -1
+        self.fresh: list[OutboxRow] = []
+        """What this transaction has assigned; good once it is committed."""
         self._undo: list[tuple[str, int | None]] = []
         self.new_topics: list[Row] = []
         """Topics seen for the first time; they must be inserted before the rows that name them."""
@@ -35,6 +39,8 @@ class Sequence:
         self._recorded_at = recorded_at
         if last != self.last:
             self._load(cursor, last)
+        self._first = last
+        self.fresh = []
         self._undo.clear()
         self.new_topics.clear()
 
@@ -52,6 +58,7 @@ class Sequence:
         """The rows of these messages, in order."""
         rows: list[Row] = []
         topics, undo, last, recorded_at = self._topics, self._undo, self.last, self._recorded_at
+        fresh = self.fresh
         for one in messages:
             place = topics.get(one.topic)
             if place is None:
@@ -64,6 +71,7 @@ class Sequence:
             place[1] += 1
             last += 1
             rows.append((last, place[0], place[1], recorded_at, one.retain, one.payload))
+            fresh.append(OutboxRow(last, one.topic, place[1], one.payload, one.retain))
         self.last = last
         return rows
 
@@ -74,6 +82,7 @@ class Sequence:
     def undo(self, mark: tuple[int, int]) -> None:
         """Takes back what was assigned since `mark`."""
         self.last, length = mark
+        del self.fresh[self.last - self._first :]
         while len(self._undo) > length:
             topic, seq = self._undo.pop()
             if seq is None:

@@ -23,6 +23,7 @@ from gated.store.backend import READERS, Backend, Trouble, backend, writable
 from gated.store.records import (
     NotReadable,
     OpeningRecord,
+    OutboxRow,
     PassageRecord,
     ReadRecord,
     StoreInUse,
@@ -48,6 +49,8 @@ class Store:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="gated-store-reader")
         self.outbox_ready = asyncio.Event()
         """Set when outbox rows were committed; whoever waits for it clears it before it looks."""
+        self.on_outbox: Callable[[list[OutboxRow]], bool] | None = None
+        """Offered the outbox rows of each transaction; False: not taken, `outbox_ready` is set for them."""
         self.on_batch: Callable[[int, float], None] | None = None
         """Called on the event loop after each transaction: how many records, and seconds."""
 
@@ -100,8 +103,11 @@ class Store:
         await self._writer.submit(encode.read(record))
 
     async def record_opening(self, record: OpeningRecord) -> None:
-        """Writes an opening as it stands now, over what was known under its id. Raises NotRecorded."""
-        await self._writer.submit(encode.opening(record))
+        """Writes an opening as it stands now, over what was known under its id. Raises NotRecorded.
+
+        One that is over is not waited for by any barrier: it goes along with the next transaction.
+        """
+        await self._writer.submit(encode.opening(record), later=record.finished_at is not None)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in the writer's next transaction, under a savepoint, and returns its result once that
@@ -153,8 +159,8 @@ class Store:
         """Why the last transaction failed; None since one has succeeded."""
         return self._writer.last_error
 
-    def _committed(self, count: int, seconds: float, messages: bool) -> None:
-        if messages:
+    def _committed(self, count: int, seconds: float, rows: list[OutboxRow]) -> None:
+        if rows and (self.on_outbox is None or not self.on_outbox(rows)):
             self.outbox_ready.set()
         if self.on_batch is not None:
             self.on_batch(count, seconds)

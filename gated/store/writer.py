@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -25,7 +26,7 @@ from gated.store.backend import Backend, Trouble
 from gated.store.encode import Encoded
 from gated.store.hot import Statements
 from gated.store.locks import Lock
-from gated.store.records import AlreadyRecorded, StaleDecision, StoreInUse
+from gated.store.records import AlreadyRecorded, OutboxRow, StaleDecision, StoreInUse
 from gated.store.sequence import NAME, Sequence
 from gated.times import to_us
 
@@ -38,7 +39,10 @@ PATIENCE_S = 2.0
 _PAUSE_S = 0.05
 _STATE = "SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'"
 """The last change of a pass, and the last place in the outbox."""
+LATER_S = 0.1
 _STOP = object()
+_NOW = object()
+"""Wakes the thread for what was put off."""
 _AWAY = (Trouble.LATER, Trouble.NOT_NOW)
 
 Work = Callable[[Connection], Any]
@@ -83,6 +87,8 @@ class Writer:
         self._clock = clock
         self._patience_s = patience_s
         self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._later: deque[Item] = deque()
+        self._later_due: asyncio.TimerHandle | None = None
         self._in_hand = 0
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
@@ -102,33 +108,51 @@ class Writer:
         """Connects and takes the daemon's lock. Blocks. Raises StoreInUse, and what the database raises."""
         self._connect()
 
-    def start(self, committed: Callable[[int, float, bool], None]) -> None:
+    def start(self, committed: Callable[[int, float, list[OutboxRow]], None]) -> None:
         """Starts the thread, for callers on the running loop. `committed` is called there after each
-        transaction, with the number of its items, its seconds, and whether it holds outbox rows."""
+        transaction, with the number of its items, its seconds, and its outbox rows."""
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="gated-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, encoded: Encoded | None, work: Work | None = None) -> asyncio.Future[Any]:
-        """Queues a record, or any other work, and returns what its caller awaits. Raises NotRecorded."""
+    def submit(
+        self, encoded: Encoded | None, work: Work | None = None, *, later: bool = False
+    ) -> asyncio.Future[Any]:
+        """Queues a record, or any other work, and returns what its caller awaits. `later`: nobody waits for
+        it, so it goes along with the next transaction, or in one with its like after `LATER_S`. Raises
+        NotRecorded."""
         if self._closed:
             raise NotRecorded("the store is closed")
         if self._queue.qsize() > MOST_WAITING:
             raise NotRecorded(f"more than {MOST_WAITING} records are waiting to be written")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.put(Item(future, time.monotonic() + self._patience_s, encoded, work))
+        item = Item(future, time.monotonic() + self._patience_s, encoded, work)
+        if not later:
+            self._queue.put(item)
+            return future
+        self._later.append(item)
+        if self._later_due is None:
+            self._later_due = self._loop.call_later(LATER_S, self._hurry)
         return future
+
+    def _hurry(self) -> None:
+        """What was put off and has not gone along with another transaction by now gets one of its own."""
+        self._later_due = None
+        if self._later:
+            self._queue.put(_NOW)
 
     @property
     def depth(self) -> int:
         """How many callers wait, those of the present transaction included."""
-        return self._queue.qsize() + self._in_hand
+        return self._queue.qsize() + len(self._later) + self._in_hand
 
     async def stop(self) -> None:
         """Writes what is queued, then ends the thread and gives the lock back."""
         if not self._closed:
             self._closed = True
+            if self._later_due is not None:
+                self._later_due.cancel()
             self._queue.put(_STOP)
         await asyncio.to_thread(self._thread.join)
 
@@ -141,14 +165,16 @@ class Writer:
     def _run(self) -> None:
         hand: list[Item] = []
         stopping = False
-        while hand or not stopping:
-            if not hand:
+        while hand or self._later or not stopping:
+            if not hand and not stopping:
                 first = self._queue.get()
                 if first is _STOP:
                     stopping = True
-                    continue
-                hand.append(first)
+                elif first is not _NOW:
+                    hand.append(first)
             stopping |= self._take(hand, MOST_IN_BATCH)
+            if not hand:
+                continue
             self._in_hand = len(hand)
             again = self._attempt(hand[:MOST_IN_BATCH])
             del hand[:MOST_IN_BATCH]
@@ -163,16 +189,19 @@ class Writer:
         self._shut()
 
     def _take(self, hand: list[Item], most: int) -> bool:
-        """Takes over what is queued. True if the writer is to stop after it."""
+        """Takes over what is queued, and what was put off. True if the writer is to stop after it."""
+        stop = False
         try:
-            while len(hand) < most:
+            while len(hand) < most and not stop:
                 item = self._queue.get_nowait()
-                if item is _STOP:
-                    return True
-                hand.append(item)
+                stop = item is _STOP
+                if not stop and item is not _NOW:
+                    hand.append(item)
         except Empty:
             pass
-        return False
+        while self._later and (len(hand) < most or stop):
+            hand.append(self._later.popleft())
+        return stop
 
     def _expired(self, hand: list[Item]) -> list[Item]:
         """Tells those whose patience is over; returns the others."""
@@ -180,7 +209,7 @@ class Writer:
         over = [item for item in hand if item.deadline <= now or item.future.cancelled()]
         for item in over:
             item.error = NotRecorded(self.last_error or "the database is away")
-        self._tell(over, 0.0, False)
+        self._tell(over, 0.0, [])
         return (
             [item for item in hand if item.deadline > now and not item.future.cancelled()] if over else hand
         )
@@ -191,23 +220,23 @@ class Writer:
         try:
             singly = any(item.unsure for item in batch)
             try:
-                has_messages = self._transaction(batch, singly=singly)
+                rows = self._transaction(batch, singly=singly)
             except Exception as error:
                 if singly or self._trouble(error) in _AWAY:
                     raise
                 # one of them cannot be written: find out which, and write the others
                 self._roll_back()
-                has_messages = self._transaction(batch, singly=True)
+                rows = self._transaction(batch, singly=True)
         except Exception as error:
             return self._failed(batch, error)
         if self.last_error is not None:
             log.info("store_writes_again", was=self.last_error)
             self.last_error = None
-        self._tell(batch, time.perf_counter() - started, has_messages)
+        self._tell(batch, time.perf_counter() - started, rows)
         return []
 
-    def _transaction(self, batch: list[Item], *, singly: bool) -> bool:
-        """Writes and commits; sets result or error of each item. True if there were outbox rows."""
+    def _transaction(self, batch: list[Item], *, singly: bool) -> list[OutboxRow]:
+        """Writes and commits; sets result or error of each item. Returns the new outbox rows."""
         if self._cursor is None:
             self._connect()
         conn, cursor, sequence = self._conn, self._cursor, self._sequence
@@ -239,7 +268,7 @@ class Writer:
             if self._backend.trouble(error) is Trouble.LATER:
                 raise _CommitBroke(first_line(error)) from error
             raise
-        return sequence.last != first
+        return sequence.fresh
 
     def _write_singly(self, cursor: Any, item: Item, change: int) -> None:
         """One record under a savepoint of its own."""
@@ -309,7 +338,7 @@ class Writer:
             else:
                 item.error = NotRecorded(why)
                 over.append(item)
-        self._tell(over, 0.0, False)
+        self._tell(over, 0.0, [])
         return waiting
 
     def _trouble(self, error: Exception) -> Trouble:
@@ -317,14 +346,14 @@ class Writer:
             return Trouble.LATER
         return self._backend.trouble(error)
 
-    def _tell(self, items: list[Item], seconds: float, has_messages: bool) -> None:
+    def _tell(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         """Wakes the callers, all of them with one wake-up of the loop."""
         if items:
             self._in_hand -= len(items)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._resolve, items, seconds, has_messages)
+                self._loop.call_soon_threadsafe(self._resolve, items, seconds, rows)
 
-    def _resolve(self, items: list[Item], seconds: float, has_messages: bool) -> None:
+    def _resolve(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         for item in items:
             future = item.future
             if future.done():
@@ -334,7 +363,7 @@ class Writer:
             else:
                 future.set_exception(item.error)
         if seconds:
-            self._committed(len(items), seconds, has_messages)
+            self._committed(len(items), seconds, rows)
 
     # --- the connection ---------------------------------------------------------------------------------
 
