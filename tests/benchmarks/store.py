@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import sqlite3
 import statistics
 import tempfile
 import time
+from collections.abc import Coroutine
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
+
+import structlog
+import uvloop
 
 from gated.domain import (
     Credential,
@@ -38,10 +44,14 @@ from gated.store import PassageRecord, Store, encode
 from gated.store.tables import outbox
 from tests.benchmarks.report import emit, finish, note_if_busy, percentile, say, turns
 
+T = TypeVar("T")
+
 PASSAGES = 20_000
 CALLERS = 256
 PEER_BATCH = 100
-SINGLES = 400
+SINGLES = 2000
+IN_TURN = 40
+WARM_UP = 200
 START = datetime(2026, 11, 21, 6, tzinfo=UTC)
 GRANTED = Text("出入证有效，请通行", "A valid pass; go ahead")
 
@@ -129,28 +139,26 @@ async def raw_sqlite(folder: Path, given: list[PassageRecord]) -> float:
         return len(given) / (time.perf_counter() - started)
 
 
-async def single(folder: Path, given: list[PassageRecord]) -> list[float]:
-    """Seconds until each of a few passages was acknowledged, one after the other."""
+async def single(folder: Path, given: list[PassageRecord]) -> tuple[list[float], list[float]]:
+    """Seconds until each passage was acknowledged, one after the other; and for as many appends of 8 KB, each
+    synced. A few of each in turn, so that both see the same machine."""
     store = await Store.open(f"sqlite:///{folder}/gated.db")
-    waits = []
-    for record in given:
-        started = time.perf_counter()
-        await store.record(record)
-        waits.append(time.perf_counter() - started)
-    await store.close()
-    return waits
-
-
-async def append(folder: Path, given: list[PassageRecord]) -> list[float]:
-    """Seconds for as many appends of 8 KB, each synced."""
-    block, waits = os.urandom(8192), []
+    block = os.urandom(8192)
+    acknowledged: list[float] = []
+    synced: list[float] = []
     with (folder / "append").open("wb", buffering=0) as file:
-        for _ in given:
-            started = time.perf_counter()
-            file.write(block)
-            os.fdatasync(file.fileno())
-            waits.append(time.perf_counter() - started)
-    return waits
+        for first in range(0, len(given), IN_TURN):
+            for record in given[first : first + IN_TURN]:
+                started = time.perf_counter()
+                await store.record(record)
+                acknowledged.append(time.perf_counter() - started)
+            for _ in range(IN_TURN):
+                started = time.perf_counter()
+                file.write(block)
+                os.fdatasync(file.fileno())
+                synced.append(time.perf_counter() - started)
+    await store.close()
+    return acknowledged[WARM_UP:], synced[WARM_UP:]
 
 
 def measure(rounds: int, parent: Path | None) -> None:
@@ -159,7 +167,7 @@ def measure(rounds: int, parent: Path | None) -> None:
     rates: dict[object, list[float]] = {waiting: [], raw_sqlite: []}
     for number, side in turns(rounds, [raw_sqlite, waiting]):
         with tempfile.TemporaryDirectory(dir=parent, prefix="gated-bench-") as folder:
-            rates[side].append(asyncio.run(side(Path(folder), given)))
+            rates[side].append(_run(side(Path(folder), given)))
         say(f"round {number + 1}: {side.__name__} {rates[side][-1]:,.0f} passages/s")
     emit(
         "store.waiting256",
@@ -170,19 +178,30 @@ def measure(rounds: int, parent: Path | None) -> None:
         limit=0.8 * statistics.median(rates[raw_sqlite]),
         at_most=False,
     )
-    waits: dict[object, list[float]] = {single: [], append: []}
-    for number, one in turns(4 * rounds, [append, single]):
+    acknowledged: list[float] = []
+    synced: list[float] = []
+    for number in range(rounds):
+        some = given[number * SINGLES : (number + 1) * SINGLES]
         with tempfile.TemporaryDirectory(dir=parent, prefix="gated-bench-") as folder:
-            waits[one] += asyncio.run(one(Path(folder), given[number * SINGLES : (number + 1) * SINGLES]))
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        emit(
-            f"store.single.{name}",
-            1000 * percentile(waits[single], share),
-            "ms",
-            n=len(waits[single]),
-            limit_name="1.5 x fdatasync of an 8 KB append" if name == "p50" else None,
-            limit=1500 * percentile(waits[append], share) if name == "p50" else None,
-        )
+            one, other = _run(single(Path(folder), some))
+        acknowledged += one
+        synced += other
+    emit(
+        "store.single.p50",
+        1000 * percentile(acknowledged, 0.5),
+        "ms",
+        n=len(acknowledged),
+        limit_name="1.5 x p50 of fdatasync of an 8 KB append",
+        limit=1500 * percentile(synced, 0.5),
+    )
+    for name, waits in (("store.single.p99", acknowledged), ("store.fdatasync.p99", synced)):
+        emit(name, 1000 * percentile(waits, 0.99), "ms", n=len(waits))
+
+
+def _run(work: Coroutine[object, object, T]) -> T:
+    """On the event loop that the daemon runs on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 def main() -> int:
@@ -191,6 +210,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: the temporary folder")
     options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     note_if_busy()
     measure(options.rounds, options.folder)
     return finish()
