@@ -191,6 +191,7 @@ class Relay:
         self._after = 0
         """The last row that is, or was, in the buffer."""
         self._listening = False
+        self._waking = False
         self._caught_up = False
         store.on_outbox = self._offered
 
@@ -267,6 +268,14 @@ class Relay:
         self._after = found[-1].id
         self._buffer.extend(found)
         self._room.clear()
+        if not self._waking:
+            # not at once: whoever waits for the same commit to open a barrier goes first, and what others
+            # commit meanwhile goes along
+            self._waking = True
+            asyncio.get_running_loop().call_later(_WAKE_AFTER_S, self._awake)
+
+    def _awake(self) -> None:
+        self._waking = False
         self._wake()
 
     def _offered(self, fresh: list[OutboxRow]) -> bool:
@@ -318,4 +327,5 @@ class Relay:
 
 _BACKSTOP_S = 5.0
 _PRUNE_EVERY_S = 600.0
+_WAKE_AFTER_S = 0.002
 _PRUNE_ROWS = 1000

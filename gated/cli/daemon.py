@@ -7,6 +7,7 @@ problem changes nothing.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -35,6 +36,9 @@ def run(path: Path) -> None:
     logs.configure(config.log, values_of(config))
     # the longest that another thread may keep the event loop waiting; the default of 5 ms is many passages
     sys.setswitchinterval(0.0005)
+    # a passage makes some hundred short-lived records and no circles: looking for those so often as usual
+    # takes longer than all decisions
+    gc.set_threshold(20_000, 20, 50)
     try:
         uvloop.run(_serve(path, config))
     except StoreError as error:
