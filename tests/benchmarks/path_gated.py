@@ -86,8 +86,7 @@ async def fill(database: Path, count: int) -> None:
 
 
 def _insert(connection: Connection, part: list[tuple[int, str]], now: datetime) -> None:
-    for number, plate in part:
-        passes.insert(connection, _pass(number, plate, now))
+    passes.insert_many(connection, [_pass(number, plate, now) for number, plate in part])
 
 
 def _pass(number: int, plate: str, now: datetime) -> Pass:
