@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from gated.store import encode
 from gated.store.records import OutboxMessage, OutboxRow
-from gated.store.sequence import NAME, Sequence
+from gated.store.sequence import NAME, REACH, Sequence
 from gated.store.tables import counters, outbox, topics
 from gated.times import to_us
 
@@ -61,8 +61,26 @@ def replay(conn: Connection, topic: str, from_seq: int, limit: int) -> list[Outb
     number = conn.execute(select(topics.c.id).where(topics.c.topic == topic)).scalar()
     if number is None:
         return []
-    query = _ROWS.where(outbox.c.topic_id == number, outbox.c.seq >= from_seq)
-    return [OutboxRow(*row) for row in conn.execute(query.order_by(outbox.c.seq).limit(limit))]
+    marks = _landmarks(conn, number, from_seq, limit)
+    found: list[OutboxRow] = []
+    for index, mark in enumerate(marks):
+        upto = min(mark + REACH, marks[index + 1] if index + 1 < len(marks) else mark + REACH)
+        query = _ROWS.where(
+            outbox.c.id >= mark, outbox.c.id < upto, outbox.c.topic_id == number, outbox.c.seq >= from_seq
+        )
+        rows = conn.execute(query.order_by(outbox.c.id).limit(limit - len(found)))
+        found += [OutboxRow(*row) for row in rows]
+        if len(found) == limit:
+            break
+    return found
+
+
+def _landmarks(conn: Connection, topic_id: int, from_seq: int, limit: int) -> list[int]:
+    """The ids of the landmarks behind which the next `limit` messages from `from_seq` on lie, in order."""
+    of_topic = select(outbox.c.id).where(outbox.c.topic_id == topic_id, text("landmark"))
+    before = of_topic.where(outbox.c.seq <= from_seq).order_by(outbox.c.seq.desc()).limit(1)
+    after = of_topic.where(outbox.c.seq > from_seq).order_by(outbox.c.seq).limit(limit)
+    return [*conn.execute(before).scalars(), *conn.execute(after).scalars()]
 
 
 def backlog(conn: Connection) -> int:
@@ -77,14 +95,7 @@ def prune(conn: Connection, published_before: datetime, *, limit: int = 2000) ->
     Oldest first, up to the first that is to be kept. The last message of each topic stays: the next `seq`
     follows from it.
     """
-    last = (
-        select(outbox.c.id)
-        .where(outbox.c.topic_id == topics.c.id)
-        .order_by(outbox.c.seq.desc())
-        .limit(1)
-        .correlate(topics)
-    )
-    kept = set(conn.execute(select(last.scalar_subquery()).select_from(topics)).scalars())
+    kept = _lasts(conn)
     old = (
         select(outbox.c.id, outbox.c.recorded_at)
         .where(outbox.c.id <= cursor(conn))
@@ -100,4 +111,34 @@ def prune(conn: Connection, published_before: datetime, *, limit: int = 2000) ->
             gone.append(row.id)
     for start in range(0, len(gone), 500):
         conn.execute(delete(outbox).where(outbox.c.id.in_(gone[start : start + 500])))
+    if gone:
+        _restore_landmarks(conn, gone[-1])
     return len(gone)
+
+
+def _lasts(conn: Connection) -> set[int]:
+    """The ids of the last message of each topic."""
+    found = set()
+    for number in conn.execute(select(topics.c.id)).scalars().all():
+        query = select(outbox.c.id).where(outbox.c.topic_id == number, text("landmark"))
+        mark = conn.execute(query.order_by(outbox.c.seq.desc()).limit(1)).scalar()
+        if mark is not None:
+            near = select(func.max(outbox.c.id)).where(
+                outbox.c.topic_id == number, outbox.c.id >= mark, outbox.c.id < mark + REACH
+            )
+            found.add(conn.execute(near).scalar_one())
+    return found
+
+
+def _restore_landmarks(conn: Connection, gone: int) -> None:
+    """After a deletion up to an id: the first row of each topic is a landmark again. Rows whose landmark was
+    deleted are the last ones of their topic, or lie within its reach."""
+    query = select(outbox.c.id, outbox.c.topic_id, outbox.c.landmark)
+    known: set[int] = set()
+    missing: list[int] = []
+    for row in conn.execute(query.where(outbox.c.id < gone + REACH).order_by(outbox.c.id)):
+        if row.topic_id not in known and not row.landmark:
+            missing.append(row.id)
+        known.add(row.topic_id)
+    if missing:
+        conn.execute(update(outbox).where(outbox.c.id.in_(missing)).values(landmark=True))

@@ -208,8 +208,17 @@ outbox = Table(
     Column("seq", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
     Column("retain", Boolean, nullable=False),
+    # see `gated.store.sequence`: an index with every row in it would cost each passage another page
+    Column("landmark", Boolean, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    UniqueConstraint("topic_id", "seq"),
+    Index(
+        "ix_outbox_landmarks",
+        "topic_id",
+        "seq",
+        unique=True,
+        sqlite_where=text("landmark"),
+        postgresql_where=text("landmark"),
+    ),
 )
 
 tokens = Table(

@@ -41,6 +41,7 @@ from gated.domain import (
 from gated.ids import event_id
 from gated.outbox import passage_message
 from gated.store import PassageRecord, Store, encode
+from gated.store.sequence import Sequence
 from gated.store.tables import outbox
 from tests.benchmarks.report import emit, finish, note_if_busy, percentile, say, turns
 
@@ -115,21 +116,17 @@ async def raw_sqlite(folder: Path, given: list[PassageRecord]) -> float:
     store = await Store.open(f"sqlite:///{folder}/gated.db")
     await store.close()
     encoded = [encode.passage(record) for record in given]
-    topics = {topic: number for number, topic in enumerate(sorted({e.messages[0].topic for e in encoded}), 1)}
-    seqs = dict.fromkeys(topics, 0)
-    passage_rows, outbox_rows = [], []
-    for number, one in enumerate(encoded, 1):
-        message = one.messages[0]
-        seqs[message.topic] += 1
-        passage_rows.append(one.passage)
-        outbox_rows.append((number, topics[message.topic], seqs[message.topic], 0, False, message.payload))
+    sequence = Sequence()
+    sequence.last = 0
+    outbox_rows = sequence.assign([one.messages[0] for one in encoded])
+    passage_rows = [one.passage for one in encoded]
     columns = ", ".join(f'"{name}"' for name in encode.PASSAGE_COLUMNS)
     passage_sql = f"INSERT INTO passages ({columns}) VALUES ({', '.join('?' * len(encode.PASSAGE_COLUMNS))})"  # noqa: S608
     outbox_sql = f"INSERT INTO outbox VALUES ({', '.join('?' * len(outbox.columns))})"  # noqa: S608
     with closing(sqlite3.connect(folder / "gated.db", isolation_level=None)) as raw:
         raw.execute("PRAGMA synchronous = FULL")
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        raw.executemany("INSERT INTO topics (topic, id) VALUES (?, ?)", topics.items())
+        raw.executemany("INSERT INTO topics VALUES (?, ?)", sequence.new_topics)
         started = time.perf_counter()
         for first in range(0, len(given), PEER_BATCH):
             raw.execute("BEGIN IMMEDIATE")

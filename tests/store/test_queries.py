@@ -371,3 +371,76 @@ async def test_readers_cannot_write(store: Store) -> None:
         await store.read(lambda conn: passes.insert(conn, make.a_pass(1)))
     found: list[Pass] = await store.read(lambda conn: passes.page(conn, limit=5))
     assert found == []
+
+
+async def test_any_message_is_found_by_its_number(url: str) -> None:
+    """Busy and quiet topics, restarts, and pruning: a replay from any number is what a plain filter gives."""
+    rng = random.Random(3)
+    topics = ["busy"] * 40 + ["usual"] * 8 + ["quiet", "rare/1", "rare/2"]
+    clock = [make.NOW]
+    kept: list[tuple[int, str, int]] = []
+    seqs: dict[str, int] = {}
+    number = 0
+    for _ in range(4):
+        store = await Store.open(url, clock=lambda: clock[0])
+        try:
+            for _ in range(60):
+                clock[0] += timedelta(minutes=1)
+                some = [rng.choice(topics) for _ in range(rng.randrange(1, 30))]
+                for topic in some:
+                    number += 1
+                    seqs[topic] = seqs.get(topic, 0) + 1
+                    kept.append((number, topic, seqs[topic]))
+                given = [make.message(topic, 0) for topic in some]
+                await store.write(lambda conn, given=given: outbox.append(conn, given))
+            await _check_replays(store, kept, rng)
+            acknowledged = number - rng.randrange(100)
+            await store.write(lambda conn, n=acknowledged: outbox.advance(conn, n))
+            edge = clock[0] - timedelta(minutes=40)
+            await prune(store, lambda conn, before: outbox.prune(conn, before, limit=50), edge)
+            rows = await store.read(lambda conn: outbox.batch(conn, 0, 100_000))
+            assert {row.topic for row in rows} == set(seqs)
+            kept = [(row.id, row.topic, row.seq) for row in rows]
+            await _check_replays(store, kept, rng)
+        finally:
+            await store.close()
+
+
+async def _check_replays(store: Store, kept: list[tuple[int, str, int]], rng: random.Random) -> None:
+    for topic in {topic for _, topic, _ in kept}:
+        rows = [row for row in kept if row[1] == topic]
+        starts = {0, 1, rows[-1][2], rows[-1][2] + 1, *(rng.choice(rows)[2] for _ in range(4))}
+        for start in starts:
+            for limit in (1, 7, 10_000):
+                found = await store.read(lambda conn, t=topic, s=start, n=limit: outbox.replay(conn, t, s, n))
+                expected = [row for row in rows if row[2] >= start][:limit]
+                assert [(row.id, row.topic, row.seq) for row in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "query", "index"),
+    [
+        (
+            "outbox",
+            "SELECT id FROM outbox WHERE topic_id = 1 AND landmark AND seq <= 9",
+            "ix_outbox_landmarks",
+        ),
+        ("passages", "SELECT n FROM passages WHERE lane = 'a' ORDER BY at DESC", "ix_passages_lane_at"),
+        ("passages", "SELECT n FROM passages WHERE credential = 'a' AND at > 1", "ix_passages_credential_at"),
+        (
+            "passages",
+            "SELECT n FROM passages WHERE outcome = 'deny' AND outcome <> 'grant' AND at > 1",
+            "ix_passages_outcome_at",
+        ),
+        ("openings", "SELECT id FROM openings WHERE outcome = 'pending'", "ix_openings_pending"),
+    ],
+)
+async def test_queries_go_through_their_index(sqlite_url: str, table: str, query: str, index: str) -> None:
+    """As SQLite plans them; PostgreSQL decides by the size of a table, which is nothing here."""
+    store = await Store.open(sqlite_url)
+    try:
+        plan = await store.read(lambda conn: str(conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()))
+    finally:
+        await store.close()
+    assert index in plan
+    assert f"SCAN {table} " not in plan or "USING" in plan

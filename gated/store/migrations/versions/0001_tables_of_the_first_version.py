@@ -209,9 +209,17 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("retain", sa.Boolean(), nullable=False),
+        sa.Column("landmark", sa.Boolean(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
-        sa.UniqueConstraint("topic_id", "seq", name="uq_outbox_topic_id_seq"),
+    )
+    op.create_index(
+        "ix_outbox_landmarks",
+        "outbox",
+        ["topic_id", "seq"],
+        unique=True,
+        sqlite_where=sa.text("landmark"),
+        postgresql_where=sa.text("landmark"),
     )
     op.create_table(
         "pass_credentials",
