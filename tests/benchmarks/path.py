@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ from tests.benchmarks.path_world import CACHE, LANES, Subscriber, broker
 from tests.benchmarks.report import emit, fault, finish, note_if_busy, percentile, say, turns
 
 PASSES = 12_000
+_FLOOR_TO = 100  # a loop that syncs and sleeps keeps no faster pace
 SUSTAINED: float | None = None  # the "rate" of a run in which every camera always has one read under way
 
 
@@ -116,6 +119,19 @@ def _load(port: int, passes: int, rate: float | None, seconds: float) -> dict[st
 def _processor(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def _floor(folder: Path, rate: float, seconds: float) -> list[float]:
+    """Seconds that appending and syncing 8 KB takes at this pace, the least that a durable record costs."""
+    times = []
+    with (folder / "floor").open("wb", buffering=0) as file:
+        for _ in range(int(rate * seconds)):
+            time.sleep(1 / rate)
+            began = time.perf_counter()
+            file.write(b"\0" * 8192)
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return times
 
 
 def _words(rate: float | None) -> str:
@@ -206,6 +222,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
     try:
         with _sides(folder, arguments.passes, arguments.peer is not None) as sides:
+            floor: dict[float, list[float]] = {}
             for side in sides:  # connections, caches, compiled code
                 _load(side.system.port, side.passes, 200, 3)
                 _load(side.system.port, side.passes, SUSTAINED, 2)
@@ -214,6 +231,8 @@ def main() -> int:
             for rate in rates:
                 say(f"{_words(rate)}, {LANES} lanes")
                 for _, side in turns(arguments.rounds, sides):
+                    if rate is not None and rate <= _FLOOR_TO and side is sides[0]:
+                        floor.setdefault(rate, []).extend(_floor(folder, rate, arguments.seconds / 3))
                     side.run(rate, arguments.seconds)
             by_name = {side.name: side for side in sides}
             _report(
@@ -221,6 +240,10 @@ def main() -> int:
                 sides[1] if arguments.passes != PASSES else None,
                 by_name.get("node-red"),
             )
+            for rate, times in floor.items():
+                for share, name in ((0.5, "p50"), (0.99, "p99")):
+                    value = percentile(times, share) * 1e3
+                    emit(f"path.fdatasync_{name}@{_words(rate)}", value, "ms", n=len(times))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return finish()

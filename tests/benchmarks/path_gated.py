@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection
 
 from gated.domain import Credential, CredentialKind, Holder, Pass
@@ -75,12 +76,13 @@ def configuration(folder: Path, port: int, mqtt_port: int) -> str:
 
 async def fill(database: Path, count: int) -> None:
     """Puts `count` passes into a new store, each with one plate, valid at every entrance."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for results
     store = await Store.open(f"sqlite:///{database}")
     now = datetime.now(UTC)
     try:
         numbered = list(enumerate(plates(count)))
-        for start in range(0, count, 5000):
-            await store.write(partial(_insert, part=numbered[start : start + 5000], now=now))
+        for start in range(0, count, 10_000):
+            await store.write(partial(_insert, part=numbered[start : start + 10_000], now=now))
     finally:
         await store.close()
 
@@ -91,7 +93,7 @@ def _insert(connection: Connection, part: list[tuple[int, str]], now: datetime) 
 
 def _pass(number: int, plate: str, now: datetime) -> Pass:
     return Pass(
-        id=new_id(now),
+        id=new_id(now - timedelta(days=30) + timedelta(milliseconds=number)),
         kind="resident",
         holder=Holder(name=f"holder {number}"),
         credentials=(Credential(CredentialKind.PLATE, plate),),
