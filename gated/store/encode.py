@@ -6,7 +6,9 @@ Done by the caller, before a record waits for the writer, so that the writer's t
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -24,8 +26,7 @@ OPENING_COLUMNS = tuple(column.name for column in openings.columns)
 ALERT_COLUMNS = tuple(column.name for column in alerts.columns)
 
 
-@dataclass(slots=True)
-class Message:
+class Message(NamedTuple):
     """An outbox message as bytes, before it has its place."""
 
     topic: str
@@ -44,8 +45,8 @@ class Encoded:
     id: str = ""
     decided_at: int = 0
     change: int = 0
-    alerts: list[Row] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
+    alerts: Sequence[Row] = ()
+    messages: Sequence[Message] = ()
 
 
 def clean(text: str) -> str:
@@ -71,12 +72,16 @@ def passage(record: PassageRecord) -> Encoded:
     credential = read.credential
     decided_at = to_us(record.decided_at)
     received_at = to_us(read.received_at)
+    raw = clean(read.raw)
+    value = None
+    if credential is not None:
+        value = raw if credential.value == read.raw else clean(credential.value)
     row = (
         found.id,
         found.lane,
         found.entrance,
         found.direction._value_,
-        to_us(found.at) if found.at is not read.received_at else received_at,
+        to_us(found.at),
         decided_at,
         received_at,
         None if read.device_time is None else to_us(read.device_time),
@@ -84,8 +89,8 @@ def passage(record: PassageRecord) -> Encoded:
         None if read.key is None else clean(read.key),
         None if read.channel is None else clean(read.channel),
         None if credential is None else credential.kind._value_,
-        None if credential is None else clean(credential.value),
-        clean(read.raw),
+        value,
+        raw,
         read.confidence,
         decision.outcome._value_,
         decision.reason,

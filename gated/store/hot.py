@@ -14,7 +14,7 @@ from sqlalchemy import Dialect, Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gated.store import encode
-from gated.store.encode import Encoded, Row
+from gated.store.encode import Encoded, Message, Row
 from gated.store.sequence import Sequence
 from gated.store.tables import alerts, openings, outbox, passages, reads, topics
 
@@ -52,20 +52,33 @@ class Statements:
         mark = "%s" if dialect.name == "postgresql" else "?"
         self._known = f"SELECT decided_at FROM passages WHERE id = {mark}"  # noqa: S608 - no outside text
 
-    def write(self, cursor: Any, items: Rows[Encoded], sequence: Sequence) -> bool:
-        """Writes what the records hold. True if there were outbox rows."""
-        _insert(cursor, self._passages, [one.passage for one in items if one.passage is not None])
-        for statement, rows in (
-            (self._alert, [row for one in items for row in one.alerts]),
-            (self._read, [one.read for one in items if one.read is not None]),
-            (self._opening, [one.opening for one in items if one.opening is not None]),
-        ):
-            if rows:
-                cursor.executemany(statement, rows)
-        messages = [message for one in items for message in one.messages]
+    def write(self, cursor: Any, items: Rows[Encoded], sequence: Sequence) -> None:
+        """Writes what the records hold."""
+        passages_: list[Row] = []
+        alerts_: list[Row] = []
+        reads_: list[Row] = []
+        openings_: list[Row] = []
+        messages: list[Message] = []
+        for one in items:
+            if one.passage is not None:
+                passages_.append(one.passage)
+            elif one.opening is not None:
+                openings_.append(one.opening)
+            elif one.read is not None:
+                reads_.append(one.read)
+            if one.alerts:
+                alerts_ += one.alerts
+            messages += one.messages
+        if passages_:
+            _insert(cursor, self._passages, passages_)
+        if alerts_:
+            cursor.executemany(self._alert, alerts_)
+        if openings_:
+            cursor.executemany(self._opening, openings_)
+        if reads_:
+            cursor.executemany(self._read, reads_)
         if messages:
             self.append(cursor, sequence.assign(messages), sequence)
-        return bool(messages)
 
     def append(self, cursor: Any, rows: list[Row], sequence: Sequence) -> None:
         """Inserts outbox rows that `sequence` has assigned, and the topics that are new with them."""
@@ -87,14 +100,17 @@ def _many(single: str) -> tuple[tuple[int, str], ...]:
     return tuple((count, f"{head} VALUES {', '.join([values] * count)}") for count in (*_AT_ONCE, 1))
 
 
-def _insert(cursor: Any, statements: tuple[tuple[int, str], ...], rows: Rows[Row | None]) -> None:
+def _insert(cursor: Any, statements: tuple[tuple[int, str], ...], rows: Rows[Row]) -> None:
     start, left = 0, len(rows)
+    if left == 1:
+        cursor.execute(statements[-1][1], rows[0])
+        return
     for count, statement in statements:
         while left >= count:
             if count == 1:
                 cursor.execute(statement, rows[start])
             else:
-                cursor.execute(statement, list(chain.from_iterable(rows[start : start + count])))  # type: ignore[arg-type]
+                cursor.execute(statement, list(chain.from_iterable(rows[start : start + count])))
             start += count
             left -= count
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import structlog
@@ -90,6 +90,7 @@ class Writer:
         self._later: deque[Item] = deque()
         self._later_due: asyncio.TimerHandle | None = None
         self._in_hand = 0
+        self._unsure = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
@@ -191,14 +192,12 @@ class Writer:
     def _take(self, hand: list[Item], most: int) -> bool:
         """Takes over what is queued, and what was put off. True if the writer is to stop after it."""
         stop = False
-        try:
-            while len(hand) < most and not stop:
-                item = self._queue.get_nowait()
-                stop = item is _STOP
-                if not stop and item is not _NOW:
-                    hand.append(item)
-        except Empty:
-            pass
+        # nobody else takes from it, so what is there stays there
+        while len(hand) < most and not stop and self._queue.qsize():
+            item = self._queue.get_nowait()
+            stop = item is _STOP
+            if not stop and item is not _NOW:
+                hand.append(item)
         while self._later and (len(hand) < most or stop):
             hand.append(self._later.popleft())
         return stop
@@ -218,7 +217,7 @@ class Writer:
         """One transaction of these items; resolves those that are through, returns those to try again."""
         started = time.perf_counter()
         try:
-            singly = any(item.unsure for item in batch)
+            singly = self._unsure and any(item.unsure for item in batch)
             try:
                 rows = self._transaction(batch, singly=singly)
             except Exception as error:
@@ -233,6 +232,7 @@ class Writer:
             log.info("store_writes_again", was=self.last_error)
             self.last_error = None
         self._tell(batch, time.perf_counter() - started, rows)
+        self._unsure = False
         return []
 
     def _transaction(self, batch: list[Item], *, singly: bool) -> list[OutboxRow]:
@@ -328,7 +328,7 @@ class Writer:
         over: list[Item] = []
         for item in batch:
             if broke and item.work is None:
-                item.unsure = True
+                item.unsure = self._unsure = True
             elif broke:
                 item.error = NotRecorded(f"{why}; it may have been written all the same")
                 over.append(item)
