@@ -47,8 +47,9 @@ async def fill(store: Store) -> None:
         alerts = (make.alert(number),) if number % 9 == 0 else ()
         outcome = Outcome.REFER if alerts else Outcome.GRANT
         await store.record(make.record(number, outcome=outcome, alerts=alerts, change=20))
-        await store.record_opening(make.opening(number, OpeningOutcome.CONFIRMED))
         await store.record_read(make.other_read(number))
+    over = [make.opening(number, OpeningOutcome.CONFIRMED) for number in range(60)]
+    await asyncio.gather(*(store.record_opening(one) for one in over))
     await store.write(lambda conn: outbox.advance(conn, 30))
 
 

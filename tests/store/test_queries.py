@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from datetime import time, timedelta
@@ -209,8 +210,9 @@ async def test_a_page_behind_a_passage_that_is_gone_is_empty(store: Store) -> No
 async def test_old_whereabouts_are_deleted(store: Store) -> None:
     for number in range(40):
         await store.record(make.record(number, lane=f"lane-{number % 3}"))
-        await store.record_opening(make.opening(number, OpeningOutcome.ACCEPTED))
         await store.record_read(make.other_read(number))
+    over = [make.opening(number, OpeningOutcome.ACCEPTED) for number in range(40)]
+    await asyncio.gather(*(store.record_opening(one) for one in over))
     edge = make.moment(25)
     assert await prune(store, lambda conn, before: passages.prune(conn, before, limit=7), edge) == 25
     assert await prune(store, reads.prune, edge) == 25
