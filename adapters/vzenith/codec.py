@@ -348,10 +348,10 @@ def _object(container: dict[str, object], key: str) -> dict[str, object]:
 
 def _int(value: object) -> int | None:
     """Cameras write numbers as numbers and as strings."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, int):
-        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
     return None
@@ -359,7 +359,8 @@ def _int(value: object) -> int | None:
 
 def _text(value: object, limit: int = _MAX_RAW) -> str:
     if isinstance(value, str):
-        return "".join([c for c in value[:limit] if c.isprintable()]).strip()
+        cut = value[:limit]
+        return (cut if cut.isprintable() else "".join([c for c in cut if c.isprintable()])).strip()
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)[:limit]
     return ""
