@@ -18,8 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from gated.domain import BarrierPosition, LaneMode, OpeningOutcome
 from gated.ports import DeviceError, Opened, Pulse
+
+log = structlog.get_logger()
 
 FAULTS = frozenset({OpeningOutcome.REJECTED, OpeningOutcome.UNREACHABLE, OpeningOutcome.UNCERTAIN})
 """Outcomes that put a lane into fault mode until an opening succeeds or its barrier device returns."""
@@ -32,7 +36,8 @@ _LOOK_EVERY_S = 0.3
 class BarrierSettings:
     """How one barrier is driven. `device` and `output` name it; times in seconds, the pulse in
     milliseconds. `position_device`: what tells where the boom is, if anything does; an accepted opening is
-    then watched until the boom is seen open."""
+    then watched until the boom is seen open. `position_asked`: it is also asked, about `position_output`; not
+    where one of its inputs tells."""
 
     device: str
     output: str | None = None
@@ -42,6 +47,8 @@ class BarrierSettings:
     confirm_s: float = 5.0
     max_wait_s: float = 10.0
     position_device: str | None = None
+    position_output: str | None = None
+    position_asked: bool = True
 
     def __post_init__(self) -> None:
         if not PULSE_MIN_MS <= self.pulse_ms <= PULSE_MAX_MS:
@@ -191,6 +198,9 @@ class BarrierControl:
         except DeviceError as error:
             # an adapter that raises cannot say whether the command had left
             return Opened(OpeningOutcome.UNCERTAIN, str(error))
+        except Exception as error:
+            log.exception("barrier_failed", device=self.settings.device)
+            return Opened(OpeningOutcome.UNCERTAIN, f"{type(error).__name__}: {error}")
 
     async def confirm(self, opened: Opened) -> Opened:
         """After the command: looks at where the boom is. An accepted or uncertain opening becomes CONFIRMED
@@ -200,7 +210,7 @@ class BarrierControl:
         source = self.settings.position_device
         if source is None:
             # nothing is configured to tell; the barrier's own device may know
-            await self._ask(self.settings.device, self.settings.confirm_s)
+            await self._ask(self.settings.device, self.settings.output)
             return self._confirmed(opened) if self._is_open() else opened
         if await self._seen_open(source):
             return self._confirmed(opened)
@@ -219,26 +229,30 @@ class BarrierControl:
             async with asyncio.timeout(self.settings.confirm_s):
                 while not self._is_open():
                     self._moved.clear()
-                    if await self._ask(source, self.settings.confirm_s) and self._is_open():
-                        break
+                    if self.settings.position_asked:
+                        await self._ask(source, self.settings.position_output)
+                        if self._is_open():
+                            break
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._moved.wait(), _LOOK_EVERY_S)
         except TimeoutError:
             return False
         return True
 
-    async def _ask(self, device_id: str, timeout_s: float) -> bool:
-        """Asks a device that can be asked; False if it cannot, or does not answer."""
+    async def _ask(self, device_id: str, output: str | None) -> None:
+        """Asks a device that can be asked; changes nothing if it cannot, or does not answer."""
         device = self._find(device_id)
         if device is None or not hasattr(device, "position"):
-            return False
+            return
         try:
-            async with asyncio.timeout(timeout_s):
-                position = await device.position(self.settings.output)
+            async with asyncio.timeout(self.settings.confirm_s):
+                position = await device.position(output)
         except (TimeoutError, DeviceError):
-            return False
+            return
+        except Exception as error:  # a defect of an adapter; what became of the opening is still recorded
+            log.warning("position_failed", device=device_id, error=f"{type(error).__name__}: {error}")
+            return
         self.position_reported(position)
-        return True
 
     def _confirmed(self, opened: Opened) -> Opened:
         if self.state.fault is not None:

@@ -55,6 +55,8 @@ def lane_settings(lane: LaneConfig) -> LaneSettings:
             # an opening that waited longer than a read may be old would be for a vehicle that has gone
             max_wait_s=lane.max_age_ms / 1000,
             position_device=lane.position.device if lane.position else None,
+            position_output=_asked_output(lane),
+            position_asked=lane.position is None or lane.position.input is None,
         )
     return LaneSettings(
         id=lane.id,
@@ -76,6 +78,15 @@ def lane_settings(lane: LaneConfig) -> LaneSettings:
         max_age=timedelta(milliseconds=lane.max_age_ms),
         closed=lane.closed,
     )
+
+
+def _asked_output(lane: LaneConfig) -> str | None:
+    """About which output the position is asked: the barrier's own, unless another is named."""
+    position, barrier = lane.position, lane.barrier
+    if position is None or barrier is None:
+        return None
+    own = barrier.output if position.device == barrier.device else None
+    return own if position.output is None else position.output
 
 
 def _input(ref: object) -> InputRef | None:

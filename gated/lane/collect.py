@@ -14,6 +14,7 @@ from gated.domain import Credential, CredentialKind, Disposition, Read
 from gated.ids import event_id
 
 _REMEMBERED = 4096
+_AT_ONCE = 32
 _NEAR_EDITS = 2
 _FUTURE = timedelta(seconds=5)
 
@@ -28,23 +29,28 @@ class Relation(Enum):
 
 @dataclass(slots=True)
 class Current:
-    """The passage at the lane. `last`: monotonic seconds of its latest read. `settled`: let through, and the
-    barrier was commanded; a further read of it opens nothing."""
+    """A passage at the lane. In monotonic seconds `last`: when its latest read came, `seen`: when that had
+    happened. `settled`: let through, and the barrier was commanded; a further read of it opens nothing."""
 
     passage_id: str
     credential: Credential | None
     last: float
+    seen: float
     settled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a read is. `passage_id` is the id that a passage of this read has or would have."""
+    """What a read is. `passage_id` is the id that a passage of this read has or would have. `seen`: when it
+    happened, in monotonic seconds. `current`: the passage at the lane that it is related to; `settled`: that
+    was let through."""
 
     disposition: Disposition
     passage_id: str
+    seen: float = 0.0
     relation: Relation = Relation.NEW
     current: str | None = None
+    settled: bool = False
 
 
 def passage_id_of(read: Read) -> str:
@@ -58,12 +64,17 @@ def passage_id_of(read: Read) -> str:
 
 
 class Collector:
-    """The reads of one lane in the order of their arrival."""
+    """The reads of one lane in the order of their arrival.
+
+    Several vehicles may be at a lane: two in one picture, or one that its rear camera reads when the front
+    camera reads the next already. Each is known for the window since its latest read, and to a read that was
+    held up on its way, for the window around the time at which it was seen.
+    """
 
     def __init__(self, window_s: float, max_age: timedelta) -> None:
         self.window_s = window_s
         self.max_age = max_age
-        self.current: Current | None = None
+        self._here: list[Current] = []  # in the order of their latest reads
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def collect(self, read: Read, at: datetime, now: datetime, monotonic: float) -> Collected:
@@ -78,11 +89,26 @@ class Collector:
             return Collected(Disposition.BACKLOG, passage_id)
         if not -_FUTURE <= now - at <= self.max_age:
             return Collected(Disposition.STALE, passage_id)
-        current = self.current
-        if current is None or monotonic - current.last > self.window_s:
-            return Collected(Disposition.DECIDED, passage_id)
-        relation = relate(current.credential, read.credential)
-        return Collected(Disposition.DECIDED, passage_id, relation, current.passage_id)
+        seen = monotonic - (now - at).total_seconds()
+        relation, current = self._related(read.credential, seen, monotonic)
+        if current is None:
+            return Collected(Disposition.DECIDED, passage_id, seen)
+        return Collected(Disposition.DECIDED, passage_id, seen, relation, current.passage_id, current.settled)
+
+    def _related(
+        self, credential: Credential | None, seen: float, monotonic: float
+    ) -> tuple[Relation, Current | None]:
+        """The vehicle at the lane whose read this may be: the very same, else the latest that is alike."""
+        found: Current | None = None
+        for one in reversed(self._here):
+            if monotonic - one.last > self.window_s and abs(seen - one.seen) > self.window_s:
+                continue
+            relation = relate(one.credential, credential)
+            if relation is Relation.SAME:
+                return relation, one
+            if relation is Relation.RELATED and found is None:
+                found = one
+        return (Relation.NEW, None) if found is None else (Relation.RELATED, found)
 
     def remember(self, read: Read, passage_id: str) -> None:
         """This read is on record now; it, sent again, is a duplicate."""
@@ -93,20 +119,34 @@ class Collector:
             self._seen.popitem(last=False)
 
     def decided(
-        self, passage_id: str, credential: Credential | None, monotonic: float, settled: bool
+        self, read: Collected, credential: Credential | None, monotonic: float, settled: bool
     ) -> None:
-        """A passage was made of the read: it is the one at the lane."""
-        self.current = Current(passage_id, credential, monotonic, settled)
+        """A passage was made of the read: its vehicle is at the lane. If it corrects one that was not let
+        in, it takes its place."""
+        known = self.window_s + self.max_age.total_seconds()
+        self._here = [
+            one
+            for one in self._here[-_AT_ONCE + 1 :]
+            if monotonic - one.last <= known and (one.settled or one.passage_id != read.current)
+        ]
+        self._here.append(Current(read.passage_id, credential, monotonic, read.seen, settled))
 
-    def merged(self, monotonic: float) -> None:
-        """The read belongs to the passage at the lane, which is therefore still there."""
-        if self.current is not None:
-            self.current.last = monotonic
+    def merged(self, read: Collected, monotonic: float) -> None:
+        """The read belongs to a passage at the lane, whose vehicle is therefore still there; unless the read
+        is an old one that was held up."""
+        for index, one in enumerate(self._here):
+            if one.passage_id == read.current:
+                one.seen = max(one.seen, read.seen)
+                if monotonic - one.last <= self.window_s:
+                    one.last = monotonic
+                    self._here.append(self._here.pop(index))
+                return
 
     def unsettle(self, passage_id: str) -> None:
         """The barrier did not take the command: a further read of this vehicle may try again."""
-        if self.current is not None and self.current.passage_id == passage_id:
-            self.current.settled = False
+        for one in self._here:
+            if one.passage_id == passage_id:
+                one.settled = False
 
 
 def relate(known: Credential | None, seen: Credential | None) -> Relation:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from gated.actuation import BarrierControl
 from gated.alerts import device_clock, lane_held_open, tampered
 from gated.domain import (
     BarrierPosition,
@@ -29,6 +30,7 @@ from gated.store.records import OpeningRecord, ReadRecord
 
 log = structlog.get_logger()
 
+_INPUTS_MOST = 10_000
 _TAMPER = frozenset({"tamper", "dark", "scene_change", "door_tamper", "door_forced"})
 
 
@@ -43,6 +45,8 @@ class Lanes:
         self._changed = changed
         self._lanes: dict[str, Lane] = {}
         self._readers: dict[tuple[str, str | None], Lane] = {}
+        self._inputs: dict[tuple[str, str], bool] = {}
+        """Every input as it was last reported: a new configuration may be the first to ask."""
         self.configure(settings)
 
     def configure(self, settings: Iterable[LaneSettings]) -> list[Lane]:
@@ -53,8 +57,12 @@ class Lanes:
             lane = self._lanes.get(one.id)
             if lane is None:
                 lane = Lane(one, self.parts, self._changed)
+                self._look_for_fire(lane)
             elif lane.settings != one:
+                before = lane.settings.fire
                 lane.reconfigure(one)
+                if one.fire != before:
+                    self._look_for_fire(lane)
             lanes[one.id] = lane
         gone = [lane for lane_id, lane in self._lanes.items() if lane_id not in lanes]
         self._lanes = lanes
@@ -105,6 +113,8 @@ class Lanes:
                 control.position_reported(event.position)
 
     def _input(self, event: InputChanged) -> None:
+        if (event.device, event.input) in self._inputs or len(self._inputs) < _INPUTS_MOST:
+            self._inputs[event.device, event.input] = event.active
         for lane in self._lanes.values():
             control, settings = lane.control, lane.settings
             if control is None:
@@ -115,13 +125,22 @@ class Lanes:
                 control.position_reported(BarrierPosition.OPEN if is_open else BarrierPosition.CLOSED)
             fire = settings.fire
             if fire is not None and (fire.device, fire.input) == (event.device, event.input):
-                active = event.active is not fire.inverted
-                if active and not control.state.held_open:
-                    log.warning("held_open", lane=settings.id)
-                    self.parts.raise_alert(
-                        lane_held_open(settings.id), entrance=settings.entrance, lane=settings.id
-                    )
-                control.fire(active)
+                self._fire(lane, control, active=event.active is not fire.inverted)
+
+    def _fire(self, lane: Lane, control: BarrierControl, *, active: bool) -> None:
+        settings = lane.settings
+        if active and not control.state.held_open:
+            log.warning("held_open", lane=settings.id)
+            self.parts.raise_alert(lane_held_open(settings.id), entrance=settings.entrance, lane=settings.id)
+        control.fire(active)
+
+    def _look_for_fire(self, lane: Lane) -> None:
+        """A lane was configured: its fire input may be active already, or another one now."""
+        if lane.control is None:
+            return
+        fire = lane.settings.fire
+        known = None if fire is None else self._inputs.get((fire.device, fire.input))
+        self._fire(lane, lane.control, active=fire is not None and known is (not fire.inverted))
 
     def _observed(self, event: Observed) -> None:
         if event.what in _TAMPER and event.active and not event.initial:

@@ -7,6 +7,7 @@ is handled to its end before the next one of the same lane begins; lanes do not 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from gated.ports import Handled, NotRecorded, Opened
 from gated.status import LaneStatus
 from gated.store.records import (
     AlreadyRecorded,
+    NotReadable,
     OpeningRecord,
     PassageRecord,
     ReadRecord,
@@ -135,7 +137,9 @@ class Lane:
             self.control.settings = new
             self.control.close_lane(settings.closed)
         else:
-            self.control = self._make_control(settings)
+            before, self.control = self.control, self._make_control(settings)
+            if before is not None and self.control is not None:
+                self.control.state.held_open = before.state.held_open
 
     @property
     def mode(self) -> LaneMode:
@@ -177,7 +181,7 @@ class Lane:
                 if not self._stands_alone(collected, decision):
                     handled = await self._note(read, Disposition.MERGED, collected.current, at)
                     self.collector.remember(read, collected.passage_id)
-                    self.collector.merged(monotonic)
+                    self.collector.merged(collected, monotonic)
                     return handled
             return await self._pass(read, collected, at, monotonic, started)
 
@@ -200,10 +204,9 @@ class Lane:
     def _stands_alone(self, collected: Collected, decision: Decision) -> bool:
         """Whether a read that may be of the vehicle at the lane still makes a passage of its own: only when
         it lets somebody through, and not when that vehicle already was, under the same credential."""
-        current = self.collector.current
-        if decision.outcome is not Outcome.GRANT or current is None:
+        if decision.outcome is not Outcome.GRANT:
             return False
-        return collected.relation is Relation.RELATED or not current.settled
+        return collected.relation is Relation.RELATED or not collected.settled
 
     async def _note(
         self, read: Read, disposition: Disposition, passage_id: str | None, at: datetime
@@ -220,8 +223,6 @@ class Lane:
     async def _pass(
         self, read: Read, collected: Collected, at: datetime, monotonic: float, started: float
     ) -> Handled:
-        current = self.collector.current
-        continues = collected.current if current is not None and not current.settled else None
         passage = Passage(
             id=collected.passage_id,
             lane=self.settings.id,
@@ -229,7 +230,7 @@ class Lane:
             direction=self.settings.direction,
             read=read,
             at=at,
-            continues=continues if collected.relation is not Relation.NEW else None,
+            continues=None if collected.settled else collected.current,
         )
         try:
             decision = await self._record(passage)
@@ -239,7 +240,7 @@ class Lane:
             return await self._note(read, Disposition.DUPLICATE, passage.id, at)
         granted = decision.outcome is Outcome.GRANT
         self.collector.remember(read, passage.id)
-        self.collector.decided(passage.id, read.credential, monotonic, settled=granted)
+        self.collector.decided(collected, read.credential, monotonic, settled=granted)
         self._last = (decision.outcome, passage.id, at)
         opening = self._start_opening(passage.id, read.key) if granted else None
         self.parts.observer.passage(passage, decision, time.perf_counter() - started)
@@ -281,7 +282,10 @@ class Lane:
             try:
                 await parts.recorder.record(record)
             except StaleDecision:
-                await parts.refresh()
+                try:
+                    await parts.refresh()
+                except NotReadable as why:
+                    raise NotRecorded(f"the passes cannot be read now: {why}") from why
                 continue
             for one in raised:
                 parts.desk.keep(one)
@@ -324,11 +328,25 @@ class Lane:
             record = _finished(record, Opened(OpeningOutcome.REJECTED, "this lane has no barrier"), now)
             await self.parts.recorder.record_opening(record)
             return record
-        await self.parts.recorder.record_opening(record)
-        log.info("override", lane=self.settings.id, opening=record.id, person=person)
         commanded: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        self._spawn(self._open(self.control, record, None, commanded))
+        # in a task of its own: whoever asked may go away at any moment, and nothing is left half done
+        self._spawn(self._open_by_hand(self.control, record, commanded))
         return _finished(record, await commanded, self.parts.clock.now())
+
+    async def _open_by_hand(
+        self, control: BarrierControl, record: OpeningRecord, commanded: asyncio.Future[Opened]
+    ) -> None:
+        try:
+            await self.parts.recorder.record_opening(record)
+        except BaseException as why:
+            if not commanded.done():
+                stopped = isinstance(why, asyncio.CancelledError)
+                commanded.set_exception(NotRecorded("gated is stopping") if stopped else why)
+            if isinstance(why, NotRecorded):
+                return
+            raise
+        log.info("override", lane=self.settings.id, opening=record.id, person=record.person)
+        await self._open(control, record, None, commanded)
 
     async def _open(
         self,
@@ -346,9 +364,13 @@ class Lane:
             raise
         if not commanded.done():
             commanded.set_result(opened)
-        if record.passage_id and opened.outcome in (OpeningOutcome.UNREACHABLE, OpeningOutcome.REJECTED):
+        if record.passage_id and _may_be_tried_again(opened, control):
             self.collector.unsettle(record.passage_id)
-        final = await control.confirm(opened)
+        stopped: asyncio.CancelledError | None = None
+        try:
+            final = await control.confirm(opened)
+        except asyncio.CancelledError as error:  # what the device said is known all the same
+            final, stopped = opened, error
         self.parts.observer.opening(self.settings.id, final.outcome)
         if final.outcome in FAULTS or (control.state.fault and final.outcome is OpeningOutcome.ACCEPTED):
             log.warning(
@@ -356,7 +378,13 @@ class Lane:
             )
             draft = lane_fault(self.settings.id, final.outcome.value, final.detail)
             self.parts.raise_alert(draft, entrance=self.settings.entrance, lane=self.settings.id)
-        await self._persist(_finished(record, final, self.parts.clock.now()))
+        finished = _finished(record, final, self.parts.clock.now())
+        if stopped is None:
+            await self._persist(finished)
+            return
+        with contextlib.suppress(NotRecorded):
+            await self.parts.recorder.record_opening(finished)
+        raise stopped
 
     async def _persist(self, record: OpeningRecord) -> None:
         """Writes down what became of an opening, however long the store is away; if gated stops before, the
@@ -386,6 +414,13 @@ class Lane:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+def _may_be_tried_again(opened: Opened, control: BarrierControl) -> bool:
+    """Whether nothing was sent, or the device said no, so that the next read of the vehicle may open."""
+    if opened.outcome is OpeningOutcome.SUPPRESSED:
+        return not control.state.held_open
+    return opened.outcome in (OpeningOutcome.UNREACHABLE, OpeningOutcome.REJECTED)
 
 
 def _finished(record: OpeningRecord, opened: Opened, now: datetime) -> OpeningRecord:

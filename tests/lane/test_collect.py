@@ -117,11 +117,12 @@ def test_cards_are_the_same_or_not() -> None:
 
 def test_the_window_slides_with_each_read_of_the_vehicle() -> None:
     lane = collector()
-    lane.decided("P", plate("津A12345"), 0.0, settled=True)
+    first = lane.collect(read(), NOW, NOW, 0.0)
+    lane.decided(first, plate("津A12345"), 0.0, settled=True)
     for at in (4.0, 8.0, 12.0):
         found = lane.collect(read(key=str(at)), NOW, NOW, at)
-        assert (found.relation, found.current) == (Relation.SAME, "P")
-        lane.merged(at)
+        assert (found.relation, found.current) == (Relation.SAME, first.passage_id)
+        lane.merged(found, at)
     assert lane.collect(read(key="z"), NOW, NOW, 17.5).relation is Relation.NEW
 
 
