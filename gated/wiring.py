@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from gated.actuation import BarrierSettings
 from gated.config import LaneConfig, SiteConfig, UnknownDeviceType
+from gated.domain import Text
 from gated.lane import InputRef, LaneSettings, PositionRef
 from gated.ports import AdapterModule
 from rules import Policy
@@ -38,7 +39,8 @@ def load_adapter(type_: str) -> AdapterModule:
 
 def policy_of(config: SiteConfig) -> Policy:
     """The parameters of the rules."""
-    return Policy(timezone=config.site.zone, **config.policy.model_dump())
+    names = {one.id: Text(one.name.zh, one.name.en) for one in config.entrances}
+    return Policy(timezone=config.site.zone, entrances=names, **config.policy.model_dump())
 
 
 def lane_settings(lane: LaneConfig) -> LaneSettings:

@@ -6,7 +6,7 @@ One pure function, `decide`. Each result has a stable reason code; the codes and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -23,6 +23,7 @@ from gated.domain import (
     PassFacts,
     PassState,
     Severity,
+    Text,
 )
 from rules import texts
 
@@ -49,7 +50,7 @@ _NEAREST_MISS = ("outside_hours", "other_entrance", "pass_not_yet_valid", "pass_
 class Policy:
     """What each kind of miss means. `timezone`: the site's. `min_confidence` 0..1: a plate read with less is
     referred, not granted. `exits`: "check" treats lanes that lead out like those that lead in; "free" lets
-    everybody out."""
+    everybody out. `entrances`: their names by id, for the sentences; an id without one stands for itself."""
 
     timezone: tzinfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
     unreadable: Outcome = Outcome.REFER
@@ -62,11 +63,12 @@ class Policy:
     lane_closed: Outcome = Outcome.DENY
     min_confidence: float = 0.0
     exits: str = "check"
+    entrances: Mapping[str, Text] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a passage when it is decided. `entrances`: names for the sentences, by id."""
+    """What is known of a passage when it is decided."""
 
     lane: str
     entrance: str
@@ -148,7 +150,7 @@ def _grant(facts: Facts, reason: str, found: PassFacts | None) -> Decision:
 
 def _refuse(policy: Policy, facts: Facts, reason: str, found: PassFacts | None, now: datetime) -> Decision:
     outcome = Outcome.REFER if reason == "low_confidence" else getattr(policy, reason)
-    sentence = texts.refusal(reason, facts.credential, found, now, policy.timezone)
+    sentence = texts.refusal(reason, facts.credential, found, now, policy.timezone, policy.entrances)
     decision = Decision(
         outcome=outcome,
         reason=reason,

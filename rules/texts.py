@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from gated.domain import Credential, CredentialKind, HourWindow, PassFacts, Text
@@ -18,9 +18,15 @@ _EVERY_DAY = 7
 
 
 def refusal(
-    reason: str, credential: Credential | None, found: PassFacts | None, now: datetime, zone: tzinfo
+    reason: str,
+    credential: Credential | None,
+    found: PassFacts | None,
+    now: datetime,
+    zone: tzinfo,
+    entrances: Mapping[str, Text],
 ) -> Text:
-    """The sentence for a refusal. `found` is the pass that came nearest, where there is one."""
+    """The sentence for a refusal. `found` is the pass that came nearest, where there is one; `entrances`
+    are names by id."""
     zh, en = _subject(credential)
     if reason == "unreadable":
         return Text(
@@ -59,10 +65,10 @@ def refusal(
             "do not let through, call the staff on duty.",
         )
     if reason == "other_entrance":
-        names = found.entrances or ()
+        names = [entrances.get(one) or Text(one, one) for one in found.entrances or ()]
         return Text(
-            f"{zh}的出入证不适用于本出入口，请走：{'、'.join(names) or '—'}。",
-            f"The pass of {en} is for other entrances: {', '.join(names) or '-'}.",
+            f"{zh}的出入证不适用于本出入口，请走：{'、'.join(name.zh for name in names) or '—'}。",
+            f"The pass of {en} is for other entrances: {', '.join(name.en for name in names) or '-'}.",
         )
     return Text(
         f"{zh}的出入证现在不在通行时段内。通行时段：{_hours_zh(found.hours)}。",

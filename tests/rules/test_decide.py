@@ -20,6 +20,7 @@ from gated.domain import (
     Outcome,
     PassFacts,
     PassState,
+    Text,
 )
 from rules import Facts, Policy, decide
 from rules.decide import REASONS, within_hours
@@ -141,6 +142,13 @@ def test_decides(given_facts: Facts, now: datetime, outcome: Outcome, reason: st
     assert decision.explanation.zh
     assert decision.explanation.en
     assert bool(decision.alerts) is (outcome is not Outcome.GRANT)
+
+
+def test_other_entrances_are_told_by_name() -> None:
+    named = Policy(entrances={"west": Text("西大门", "West Gate")})
+    text = decide(named, facts(replace(VALID, entrances=("west", "north"))), NOON).explanation
+    assert text.zh == "津A12345的出入证不适用于本出入口，请走：西大门、north。"
+    assert text.en == "The pass of 津A12345 is for other entrances: West Gate, north."
 
 
 def test_says_how_long_ago_and_what_helps() -> None:
