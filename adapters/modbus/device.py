@@ -17,7 +17,7 @@ from pymodbus.pdu import ModbusPDU
 
 from adapters.modbus import codec
 from adapters.modbus.link import Link, NoAnswer, NotSent
-from gated.domain import BarrierPosition, DeviceEvent, InputChanged, OpeningOutcome
+from gated.domain import BarrierPosition, DeviceEvent, InputChanged, OpeningOutcome, PositionChanged
 from gated.ports import (
     ConfigError,
     DeviceConfig,
@@ -140,13 +140,16 @@ class ModbusRelays:
             await link.close()
 
     async def events(self) -> AsyncIterator[DeviceEvent]:
-        """The inputs as they are (`initial`), then each change. Raises DeviceUnavailable when the connection
-        is lost, ConfigError if the inputs are not there any more."""
+        """The inputs as they are (`initial`) and where the booms are, then each change. Raises
+        DeviceUnavailable when the connection is lost, ConfigError if the inputs are not there any more."""
         link = self._link
         if link is None:
             raise DeviceUnavailable("not connected")
         for number, state in enumerate(self._states):
             yield self._changed(number, state, initial=True)
+        positions = self._positions(self._states)
+        for output, where in positions.items():
+            yield self._boom(output, where)
         interval = self._config.poll_ms / 1000 if self._config.inputs else _ALIVE_S
         while True:
             try:
@@ -166,6 +169,10 @@ class ModbusRelays:
             for number, (old, new) in enumerate(zip(before, states, strict=True)):
                 if old is not new:
                     yield self._changed(number, new)
+            was, positions = positions, self._positions(states)
+            for output, where in positions.items():
+                if where is not was[output]:
+                    yield self._boom(output, where)
 
     async def open(self, pulse: Pulse) -> Opened:
         """One pulse, sent once; see `gated.ports.Barrier`. A pulse that this host times goes on to its end
@@ -185,17 +192,13 @@ class ModbusRelays:
     async def position(self, output: str | None = None) -> BarrierPosition:
         """Where the boom of an output is, asked now; UNKNOWN without limit switches or without an answer."""
         relay = self._relay(output)
-        ends = self._config.position.get(str(relay))
-        if ends is None or self._link is None:
+        if str(relay) not in self._config.position or self._link is None:
             return BarrierPosition.UNKNOWN
         try:
             states = await self._read(self._link)
         except (NotSent, NoAnswer, DeviceUnavailable, ConfigError):
             return BarrierPosition.UNKNOWN
-        return codec.position(
-            None if ends.open is None else states[ends.open],
-            None if ends.closed is None else states[ends.closed],
-        )
+        return self._positions(states)[str(relay)]
 
     # --- pieces -----------------------------------------------------------------------------------------
 
@@ -208,6 +211,25 @@ class ModbusRelays:
             return self._config.outputs[0]
         number = int(output) if output.isascii() and output.isdigit() else -1
         return number if number in self._config.outputs else None
+
+    def _positions(self, states: list[bool]) -> dict[str, BarrierPosition]:
+        """Where the booms with limit switches are, by output."""
+        return {
+            output: codec.position(
+                None if ends.open is None else states[ends.open],
+                None if ends.closed is None else states[ends.closed],
+            )
+            for output, ends in self._config.position.items()
+        }
+
+    def _boom(self, output: str, where: BarrierPosition) -> PositionChanged:
+        only = len(self._config.outputs) == 1  # a lane may then leave the output out
+        return PositionChanged(
+            device=self.id,
+            received_at=self._context.now(),
+            position=where,
+            output=None if only else output,
+        )
 
     def _changed(self, number: int, state: bool, *, initial: bool = False) -> InputChanged:
         return InputChanged(

@@ -21,7 +21,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from adapters.modbus import Config, ModbusRelays, codec, create
 from adapters.simulator.boom import Boom
 from adapters.simulator.modbus import ModbusRelayBoard, crc
-from gated.domain import BarrierPosition, InputChanged, OpeningOutcome
+from gated.domain import BarrierPosition, InputChanged, OpeningOutcome, PositionChanged
 from gated.ports import ConfigError, DeviceUnavailable, Pulse
 from tests.adapters.contract import CLOCK, context
 from tests.adapters.test_vzenith_codec import fuzz
@@ -241,6 +241,25 @@ async def test_position_follows_the_boom_and_is_unknown_without_it(board: Modbus
         assert await device.position("1") is BarrierPosition.UNKNOWN
         await board.stop()
         assert await device.position("0") is BarrierPosition.UNKNOWN
+
+
+@pytest.mark.parametrize(("outputs", "named"), [([0, 1], "0"), ([0], None)])
+async def test_the_boom_is_followed_up_and_down(
+    board: ModbusRelayBoard, outputs: list[int], named: str | None
+) -> None:
+    clock = [0.0]
+    board.booms[0] = Boom(travel_s=1.0, stay_s=2.0, clock=lambda: clock[0])
+    board.limit_inputs[0] = (4, 5)
+    settings: dict[str, Any] = {"inputs": 6, "position": {"0": {"open": 4, "closed": 5}}, "outputs": outputs}
+    async with adapter(board.port, **settings) as device:
+        events = (event async for event in device.events() if isinstance(event, PositionChanged))
+        seen = [await anext(events)]
+        await device.open(order(500))
+        for now in (0.5, 1.5, 3.5, 4.5):
+            clock[0] = now
+            seen.append(await anext(events))
+    assert [event.position.value for event in seen] == ["closed", "moving", "open", "moving", "closed"]
+    assert {event.output for event in seen} == {named}
 
 
 async def test_a_stuck_boom_takes_the_pulse_and_stays(board: ModbusRelayBoard) -> None:
