@@ -72,10 +72,10 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
             console.print(f"正在登记 {PEOPLE} 张出入证… issuing {PEOPLE} passes…")
             token = await _fill(config, seed)
             async with App(config, observer=tally) as app, _Counted(broker, config) as counted:
-                header = _explain(app, config, broker, token)
-                console.print(header)
+                told = _explain(app, config, broker, token)
+                console.print(told, soft_wrap=True, highlight=False)  # it is copied: no line breaks of ours
                 async with _simulator(config, app.served.url, seed, speed) as site:
-                    await _watch(tally, app, config, header, console, stop, duration, as_json=as_json)
+                    await _watch(tally, app, config, console, stop, duration, as_json=as_json)
                     await app.devices.stop_all()
                 raised = await site.result()
                 await _drained(tally, counted)
@@ -137,7 +137,6 @@ async def _watch(
     tally: Tally,
     app: App,
     config: SiteConfig,
-    header: str,
     console: Console,
     stop: asyncio.Event,
     duration: float | None,
@@ -146,7 +145,7 @@ async def _watch(
 ) -> None:
     """Until Ctrl-C or the end of the time: a live table on a terminal, else a line now and then."""
     names = {entrance.id: entrance.name.zh for entrance in config.entrances}
-    screen = Screen(tally, app.lanes.statuses, names, lambda: header)
+    screen = Screen(tally, app.lanes.statuses, names)
     live: Any = contextlib.nullcontext()
     if console.is_terminal and not as_json:
         live = Live(screen, console=console, refresh_per_second=4, screen=False)

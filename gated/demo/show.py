@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text as Line
 
@@ -16,7 +17,19 @@ from gated.domain import BarrierPosition, Decision, Disposition, LaneMode, Openi
 from gated.status import LaneStatus
 
 _COLOURS = {Outcome.GRANT: "green", Outcome.REFER: "yellow", Outcome.DENY: "red"}
-_WORDS = {Outcome.GRANT: "放行 grant", Outcome.REFER: "核验 refer", Outcome.DENY: "拒绝 deny"}
+_WORDS = {Outcome.GRANT: ("放行", "grant"), Outcome.REFER: ("核验", "refer"), Outcome.DENY: ("拒绝", "deny")}
+_POSITIONS = {
+    BarrierPosition.OPEN: ("开", "open"),
+    BarrierPosition.CLOSED: ("关", "closed"),
+    BarrierPosition.MOVING: ("动", "moving"),
+}
+_MODES = {
+    LaneMode.HELD_OPEN: ("常开", "held open"),
+    LaneMode.CLOSED: ("停用", "closed"),
+    LaneMode.FAULT: ("故障", "fault"),
+}
+_BOTH_LANGUAGES_FROM = 114  # columns; in fewer there is room for the Chinese words only
+_REFUSALS = 5  # shown at most
 _OPENED = (OpeningOutcome.ACCEPTED, OpeningOutcome.CONFIRMED)
 _KEPT = 100_000
 
@@ -31,7 +44,7 @@ class Tally:
     alerts: int = 0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
     latest: dict[str, tuple[Passage, Decision]] = field(default_factory=dict)
-    recent: deque[tuple[Passage, Decision]] = field(default_factory=lambda: deque(maxlen=8))
+    recent: deque[tuple[Passage, Decision]] = field(default_factory=lambda: deque(maxlen=_REFUSALS))
 
     def passage(self, passage: Passage, decision: Decision, seconds: float) -> None:
         self.outcomes[decision.outcome] += 1
@@ -73,64 +86,76 @@ class Tally:
 
 
 class Screen:
-    """Renders the village now; rich calls it some times a second."""
+    """Renders the village now; rich calls it some times a second. It fits into 80 columns and 24 lines."""
 
     def __init__(
-        self,
-        tally: Tally,
-        statuses: Callable[[], list[LaneStatus]],
-        names: Mapping[str, str],
-        header: Callable[[], str],
+        self, tally: Tally, statuses: Callable[[], list[LaneStatus]], names: Mapping[str, str]
     ) -> None:
         self._tally = tally
         self._statuses = statuses
         self._names = names
-        self._header = header
 
-    def __rich__(self) -> RenderableType:
-        return Group(self._counts(), self._lanes(), self._refusals(), Line(self._header(), style="dim"))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        both = options.max_width >= _BOTH_LANGUAGES_FROM
+        statuses = self._statuses()
+        room = options.size.height - (len(statuses) + 1) // 2 - 8  # the rest: counts, headings, blank lines
+        yield self._counts(both=both)
+        yield ""
+        yield self._lanes(statuses, both=both)
+        yield ""
+        yield self._refusals(max(1, min(_REFUSALS, room)), both=both)
 
-    def _counts(self) -> Line:
+    def _counts(self, *, both: bool) -> Line:
         tally = self._tally
-        parts = [f"通行 {tally.outcomes.total()}"]
-        parts += [f"{_WORDS[outcome]} {tally.outcomes[outcome]}" for outcome in Outcome]
-        parts += [f"开闸 opened {tally.opened}", f"告警 alerts {tally.alerts}", f"p99 {tally.p99_ms()} ms"]
-        return Line("   ".join(parts), style="bold")
+        parts = [(("通行", "passages"), str(tally.outcomes.total()))]
+        parts += [(_WORDS[outcome], str(tally.outcomes[outcome])) for outcome in Outcome]
+        parts += [(("开闸", "opened"), str(tally.opened)), (("告警", "alerts"), str(tally.alerts))]
+        shown = [f"{_say(words, both=both)} {count}" for words, count in parts]
+        return Line("   ".join([*shown, f"p99 {tally.p99_ms():.1f} ms"]), style="bold", no_wrap=True)
 
-    def _lanes(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
-        for title, width in (("通道 lane", 22), ("车牌", 10), ("判定", 12), ("道闸", 9)) * 2:
-            table.add_column(title, min_width=width, no_wrap=True)
-        rows = [self._lane(status) for status in self._statuses()]
+    def _lanes(self, statuses: list[LaneStatus], *, both: bool) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1 if both else 0), pad_edge=False)
+        for title in ("通道", "车牌", "判定", "道闸") * 2:
+            table.add_column(title, no_wrap=True)
+        rows = [self._lane(status, both=both) for status in statuses]
+        widest = max((cell_len(str(row[0])) for row in rows), default=0)
+        for column, width in enumerate((widest, 9, *((10, 9) if both else (4, 4))) * 2):
+            table.columns[column].min_width = width  # so that nothing jumps
         half = (len(rows) + 1) // 2
         empty: list[Line | str] = [""] * 4
         for left, right in zip_longest(rows[:half], rows[half:], fillvalue=empty):
             table.add_row(*left, *right)
         return table
 
-    def _lane(self, status: LaneStatus) -> list[Line | str]:
+    def _lane(self, status: LaneStatus, *, both: bool) -> list[Line | str]:
         name = f"{self._names.get(status.entrance, status.entrance)} {status.id}"
+        barrier = self._barrier(status, both=both)
         latest = self._tally.latest.get(status.id)
         if latest is None:
-            return [name, "", "", self._barrier(status)]
+            return [name, "", "", barrier]
         passage, decision = latest
         credential = passage.read.credential
         plate = credential.value if credential else "—"
-        outcome = Line(_WORDS[decision.outcome], style=_COLOURS[decision.outcome])
-        return [name, plate, outcome, self._barrier(status)]
+        outcome = Line(_say(_WORDS[decision.outcome], both=both), style=_COLOURS[decision.outcome])
+        return [name, plate, outcome, barrier]
 
-    def _barrier(self, status: LaneStatus) -> Line:
-        if status.mode is not LaneMode.NORMAL:
-            return Line(status.mode.value, style="red")
-        if status.position is BarrierPosition.UNKNOWN:
-            return Line("·", style="dim")
-        return Line(status.position.value, style="cyan")
+    def _barrier(self, status: LaneStatus, *, both: bool) -> Line:
+        if status.mode in _MODES:
+            return Line(_say(_MODES[status.mode], both=both), style="red")
+        if status.position in _POSITIONS:
+            return Line(_say(_POSITIONS[status.position], both=both), style="cyan")
+        return Line("·", style="dim")  # nothing tells where this boom is
 
-    def _refusals(self) -> Table:
+    def _refusals(self, count: int, *, both: bool) -> Table:
         table = Table(box=None, show_header=False, pad_edge=False)
-        for passage, decision in list(self._tally.recent)[:5]:
-            table.add_row(
-                Line(passage.lane, style="dim"),
-                Line(decision.explanation.zh, style=_COLOURS[decision.outcome]),
-            )
+        for passage, decision in list(self._tally.recent)[:count]:
+            cells = [Line(passage.lane, style="dim")]
+            if both:
+                cells.append(Line(decision.reason, style="dim"))
+            cells.append(Line(decision.explanation.zh, style=_COLOURS[decision.outcome], no_wrap=True))
+            table.add_row(*cells)
         return table
+
+
+def _say(words: tuple[str, str], *, both: bool) -> str:
+    return " ".join(words) if both else words[0]
