@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,7 +17,15 @@ from typing import Any
 import structlog
 
 from gated import __version__, logs
-from gated.alerts import AlertDesk, AlertKeeper, Raised, box_clock_stepped
+from gated.alerts import (
+    AlertDesk,
+    AlertKeeper,
+    Raised,
+    box_clock_stepped,
+    device_clock,
+    device_offline,
+    lane_fault,
+)
 from gated.api.app import create_api
 from gated.api.ingest import hash_secret
 from gated.api.metrics import Metrics
@@ -50,9 +58,12 @@ _FOLLOW_S = 1.0
 _STATE_EVERY_S = 0.5
 _LAG_EVERY_S = 0.5
 _STOP_S = 2.0
+_AGAIN_S = 1.0
 _BACKLOG_EVERY_S = 5.0
 _PRUNE_EVERY_S = 600.0
 _KEYS_KEPT = timedelta(days=2)
+_STILL_THERE = timedelta(minutes=5)
+"""Whoever stood before a barrier when gated was killed may still be there after so long."""
 
 
 class _Counting:
@@ -209,19 +220,21 @@ class App:
         )
         self.mqtt = Mqtt(config.mqtt, config.site.id, self.store, self.clock.now, self._hooks())
         services = self._services()
-        stack.push_async_callback(self.lanes.settled, _STOP_S)
-        await stack.enter_async_context(self._background(self.keeper.run(), "alerts"))
+        await stack.enter_async_context(self._background(self.keeper.run, "alerts"))
         stack.push_async_callback(self.keeper.drained, 1.0)
-        await stack.enter_async_context(self._background(self._publish_states(), "lane states"))
-        await stack.enter_async_context(self._background(self._follow_passes(), "passbook"))
-        await stack.enter_async_context(self._background(self._measure_lag(), "loop lag"))
-        await stack.enter_async_context(self._background(self._housekeep(), "housekeeping"))
+        # those of the last events; what a stop finds under way was waited for before the devices went
+        stack.push_async_callback(self.lanes.settled, _STOP_S)
+        await stack.enter_async_context(self._background(self._publish_states, "lane states"))
+        await stack.enter_async_context(self._background(self._follow_passes, "passbook"))
+        await stack.enter_async_context(self._background(self._measure_lag, "loop lag"))
+        await stack.enter_async_context(self._background(self._housekeep, "housekeeping"))
         self.mqtt.start()
         stack.push_async_callback(self.mqtt.stop)
         for device in config.devices:
             self.devices.start(device, config.api.max_body, self._drift_limit)
-        # the last to start and the first to stop: whoever pushes finds everything there
         stack.push_async_callback(self.devices.stop_all)
+        stack.push_async_callback(self.lanes.settled, _STOP_S)
+        # the last to start and the first to stop: whoever pushes finds everything there
         self.served = await stack.enter_async_context(
             serve(create_api(services), host=config.api.host, port=config.api.port)
         )
@@ -251,6 +264,7 @@ class App:
             find=self.devices.find,
             refresh=self.follow_passes,
             raise_alert=self.keeper,
+            end_alert=self.keeper.ended,
             observer=self._observer,
         )
         self.lanes = Lanes(map(lane_settings, config.lanes), parts, self._dirty.add)
@@ -258,6 +272,10 @@ class App:
         left = await self._settle_openings(lane.id for lane in config.lanes if lane.barrier is not None)
         for opening in left:
             log.warning("opening_uncertain", lane=opening.lane, opening=opening.id, why="gated had stopped")
+            if self.clock.now() - opening.requested_at < _STILL_THERE:
+                draft = lane_fault(opening.lane, opening.outcome.value, opening.detail)
+                entrance = next((one.entrance for one in config.lanes if one.id == opening.lane), None)
+                self.keeper(draft, entrance=entrance, lane=opening.lane)
 
     async def _settle_openings(self, lanes: Iterable[str]) -> list[OpeningRecord]:
         """What a crash left between the record and the barrier: nobody knows, and nothing is sent again."""
@@ -298,13 +316,16 @@ class App:
         )
 
     @contextlib.asynccontextmanager
-    async def _background(self, work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    async def _background(
+        self, work: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> AsyncIterator[None]:
         async def guarded() -> None:
-            try:
-                await work
-            except Exception:
-                log.exception("task_failed", task=name)
-                raise
+            while True:
+                try:
+                    await work()
+                except Exception:  # whatever it was, the daemon must not go on without this task
+                    log.exception("task_failed", task=name)
+                    await asyncio.sleep(_AGAIN_S)
 
         task = asyncio.create_task(guarded(), name=name)
         try:
@@ -363,8 +384,10 @@ class App:
                 messages = [lane_state_message(self.lanes.status(lane)) for lane in lanes if lane in known]
                 try:
                     await self.store.write(partial(outbox.append, messages=messages))
-                except NotRecorded:
+                except Exception as error:
                     self._dirty.update(lanes)
+                    if not isinstance(error, NotRecorded):
+                        raise
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -427,15 +450,12 @@ class App:
         self._desk.default_grid = self.config.root_grid
         self.lanes.parts.policy = policy_of(self.config)
         gone = self.lanes.configure(map(lane_settings, self.config.lanes))
-        for device_id in (*changes.devices_removed, *changes.devices_changed):
-            await self.devices.stop(device_id)
-        for device_id in changes.devices_removed:
-            self.mqtt.forget_device(device_id)
-        for device_id in (*changes.devices_added, *changes.devices_changed):
-            try:
-                self.devices.start(self.config.device(device_id), self.config.api.max_body, self._drift_limit)
-            except ConfigError as error:
-                log.error("device_not_started", device=device_id, error=str(error))
+        await asyncio.gather(
+            *(self._drop_device(device_id) for device_id in changes.devices_removed),
+            *(self._renew_device(device_id) for device_id in changes.devices_changed),
+        )
+        for device_id in changes.devices_added:
+            self._start_device(device_id)
         for lane in gone:
             await lane.settled(_STOP_S)
         self._dirty.update(lane.id for lane in self.config.lanes)
@@ -445,3 +465,20 @@ class App:
             lanes_removed=changes.lanes_removed, lanes_changed=changes.lanes_changed,
         )  # fmt: skip
         return changes
+
+    def _start_device(self, device_id: str) -> None:
+        try:
+            self.devices.start(self.config.device(device_id), self.config.api.max_body, self._drift_limit)
+        except ConfigError as error:
+            log.error("device_not_started", device=device_id, error=str(error))
+
+    async def _renew_device(self, device_id: str) -> None:
+        """Connects a device anew. One that is slow to let go holds up no other."""
+        await self.devices.stop(device_id)
+        self._start_device(device_id)
+
+    async def _drop_device(self, device_id: str) -> None:
+        await self.devices.stop(device_id)
+        self.mqtt.forget_device(device_id)
+        for draft in (device_offline(device_id, ""), device_clock(device_id, 0)):
+            self.keeper.ended(draft.fold_key)

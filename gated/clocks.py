@@ -97,7 +97,10 @@ class DeviceClock:
         """When it happened, on our clock. Without a device time: when it arrived."""
         if device_time is None:
             return received_at
-        at = device_time - (self.drift or timedelta())
+        try:
+            at = device_time - (self.drift or timedelta())
+        except OverflowError:  # a clock in the year 9999, or that was there when it was measured
+            return device_time
         # what happened cannot have happened after it arrived; less than a second is jitter of the clocks
         if received_at < at <= received_at + _AGREE:
             return received_at

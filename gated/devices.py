@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -87,7 +87,7 @@ class Supervised:
         self._announce = announce
         self._pushes = isinstance(device, Receiver)
         self._told_offline = False
-        self._drift_told = False
+        self._drift_told: bool | None = None  # not known: an alert of before a restart may be open
         self._offline_timer: asyncio.TimerHandle | None = None
         clock.on_step.append(self.drift.shifted)
 
@@ -128,6 +128,11 @@ class Supervised:
                         async for event in self.device.events():
                             await self._taken(event)
                     why: DeviceError = self._ended()
+                except asyncio.CancelledError:
+                    this = asyncio.current_task()
+                    if this is None or this.cancelling():
+                        raise
+                    why = DeviceError("a task of its adapter was cancelled")  # nobody stops the device
                 except DeviceError as error:
                     why = error
                 except Exception as error:  # a defect of an adapter must not take the other devices along
@@ -227,12 +232,16 @@ class Supervised:
 
     def _check_drift(self) -> None:
         drift = self.drift.drift
-        wrong = drift is not None and abs(drift) > self.drift_limit
-        if wrong and not self._drift_told and drift is not None:
+        if drift is None:
+            return
+        wrong = abs(drift) > self.drift_limit
+        if wrong and not self._drift_told:
             log.warning("device_clock", device=self.device.id, drift_s=round(drift.total_seconds(), 1))
-            self._alarm.raised(device_clock(self.device.id, drift.total_seconds()), self.device.id)
-        elif not wrong and self._drift_told:
-            log.info("device_clock_right", device=self.device.id)
+            draft = device_clock(self.device.id, drift.total_seconds(), lasting=True)
+            self._alarm.raised(draft, self.device.id)
+        elif not wrong and self._drift_told is not False:
+            if self._drift_told:
+                log.info("device_clock_right", device=self.device.id)
             self._alarm.ended(device_clock(self.device.id, 0).fold_key)
         self._drift_told = wrong
 
@@ -242,13 +251,25 @@ class Supervised:
         delays = deque(_STORE_RETRY_S)
         while True:
             try:
-                await self.handle(event)
+                await _to_its_end(self.handle(event))
             except NotRecorded as why:
                 delay = delays.popleft() if len(delays) > 1 else delays[0]
                 log.warning("event_waits", device=self.device.id, why=str(why))
                 await asyncio.sleep(delay)
             else:
                 return
+
+
+async def _to_its_end(work: Coroutine[Any, Any, object]) -> None:
+    """Awaits work that is not broken off when the device is stopped: its record may be on disk already, and
+    the barrier must follow. The store's patience bounds it."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(NotRecorded):
+            await task
+        raise
 
 
 def _replayed(event: DeviceEvent) -> bool:

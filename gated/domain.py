@@ -275,12 +275,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertDraft:
-    """An alert that a decision or a fault asks for; `gated.alerts` gives it an id and routes it."""
+    """An alert that a decision or a fault asks for; `gated.alerts` gives it an id and routes it. `lasting`:
+    it tells of a state, whose end will be told, too; until then there is one alert of it."""
 
     severity: Severity
     reason: str
     text: Text
     fold_key: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

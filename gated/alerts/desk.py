@@ -17,7 +17,7 @@ from gated.outbox import alert_message
 from gated.store.records import OutboxMessage
 
 FOLD_WITHIN = timedelta(minutes=10)
-"""A repeat within this time of the last one is counted into the same alert."""
+"""A repeat within this time of the last one is counted into the same alert; one that lasts, at any time."""
 
 _OPEN_KEPT = 10_000
 
@@ -58,7 +58,7 @@ class AlertDesk:
         """A new alert, or a repeat of an open one of the same kind about the same thing. Changes nothing:
         call `keep` once it is on disk."""
         known = self._open.get(draft.fold_key)
-        if known is not None and now - known.updated_at <= FOLD_WITHIN:
+        if known is not None and (draft.lasting or now - known.updated_at <= FOLD_WITHIN):
             alert = replace(
                 known,
                 count=known.count + 1,

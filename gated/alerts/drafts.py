@@ -13,6 +13,7 @@ def device_offline(device: str, why: str) -> AlertDraft:
         reason="device_offline",
         text=Text(f"设备 {device} 离线：{why}。请检查电源和网络。", f"Device {device} is offline: {why}."),
         fold_key=f"device|{device}|offline",
+        lasting=True,
     )
 
 
@@ -26,11 +27,12 @@ def device_refused(device: str, why: str) -> AlertDraft:
             f"Device {device} refuses us: {why}. Check its user and password.",
         ),
         fold_key=f"device|{device}|offline",
+        lasting=True,
     )
 
 
-def device_clock(device: str, drift_s: float) -> AlertDraft:
-    """A device's clock is off by more than its limit."""
+def device_clock(device: str, drift_s: float, *, lasting: bool = False) -> AlertDraft:
+    """A device's clock is off by more than its limit. `lasting`: it was measured, and will be again."""
     return AlertDraft(
         severity=Severity.NOTICE,
         reason="device_clock",
@@ -39,6 +41,7 @@ def device_clock(device: str, drift_s: float) -> AlertDraft:
             f"The clock of device {device} is off by {drift_s:+.0f} s; set it, or give it an NTP server.",
         ),
         fold_key=f"device|{device}|clock",
+        lasting=lasting,
     )
 
 
@@ -77,6 +80,7 @@ def lane_held_open(lane: str) -> AlertDraft:
             f"Lane {lane} is held open by the fire input.",
         ),
         fold_key=f"lane|{lane}|fire",
+        lasting=True,
     )
 
 

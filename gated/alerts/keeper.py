@@ -73,6 +73,8 @@ class AlertKeeper:
             item = await self._queue.get()
             try:
                 await self._written(item)
+            except Exception:  # what cannot be written must not keep the others from it
+                log.exception("alert_not_written", alert=str(item))
             finally:
                 self._queue.task_done()
 

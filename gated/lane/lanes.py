@@ -125,7 +125,10 @@ class Lanes:
                 control.position_reported(BarrierPosition.OPEN if is_open else BarrierPosition.CLOSED)
             fire = settings.fire
             if fire is not None and (fire.device, fire.input) == (event.device, event.input):
-                self._fire(lane, control, active=event.active is not fire.inverted)
+                active = event.active is not fire.inverted
+                self._fire(lane, control, active=active)
+                if not active:
+                    self.parts.end_alert(lane_held_open(settings.id).fold_key)
 
     def _fire(self, lane: Lane, control: BarrierControl, *, active: bool) -> None:
         settings = lane.settings
@@ -140,7 +143,10 @@ class Lanes:
             return
         fire = lane.settings.fire
         known = None if fire is None else self._inputs.get((fire.device, fire.input))
-        self._fire(lane, lane.control, active=fire is not None and known is (not fire.inverted))
+        active = fire is not None and known is (not fire.inverted)
+        if lane.control.state.held_open and not active:
+            self.parts.end_alert(lane_held_open(lane.settings.id).fold_key)
+        self._fire(lane, lane.control, active=active)
 
     def _observed(self, event: Observed) -> None:
         if event.what in _TAMPER and event.active and not event.initial:

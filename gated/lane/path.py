@@ -87,7 +87,8 @@ class RaiseAlert(Protocol):
 @dataclass(slots=True)
 class Parts:
     """What all lanes share. `policy` and the passbook are replaced in place by a reload. `refresh` brings the
-    passbook up to the store; `find` gives a device that can be commanded now."""
+    passbook up to the store; `find` gives a device that can be commanded now; `end_alert` ends what a fold
+    key is about."""
 
     recorder: Recorder
     passbook: Passbook
@@ -97,6 +98,7 @@ class Parts:
     find: Callable[[str], object | None]
     refresh: Callable[[], Awaitable[object]]
     raise_alert: RaiseAlert
+    end_alert: Callable[[str], None]
     observer: Observer
 
 

@@ -88,3 +88,31 @@ async def test_the_keeper_tries_until_the_store_is_back() -> None:
         await task
     assert [raised.message.payload["type"] for raised in written] == ["new", "new", "end"]
     assert written[0].alert.lane == "l"
+
+
+def test_what_lasts_is_one_alert_until_it_ends() -> None:
+    """A device that is still away after a restart an hour later is not a second alert that nobody ends."""
+    here, draft = desk(), device_offline("cam", "x")
+    first = here.raised(draft, NOW)
+    here.keep(first)
+    again = here.raised(draft, NOW + 60 * MINUTE)
+    assert again.alert.id == first.alert.id
+
+
+async def test_an_alert_that_cannot_be_written_does_not_stop_the_next() -> None:
+    written: list[Raised] = []
+
+    async def write(raised: Raised) -> None:
+        if raised.alert.device == "bad":
+            raise ValueError("a defect")
+        written.append(raised)
+
+    keeper = AlertKeeper(desk(), BoxClock(), write)
+    task = asyncio.create_task(keeper.run())
+    keeper.raised(device_offline("bad", "x"), "bad")
+    keeper.raised(device_offline("cam", "x"), "cam")
+    await keeper.drained(2.0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [raised.alert.device for raised in written] == ["cam"]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +20,7 @@ from gated.domain import AlertDraft, Credential, CredentialKind, DeviceEvent, He
 from gated.ports import DeviceInfo, DeviceRefused, DeviceUnavailable, Handled, NotRecorded
 
 CLOCK = BoxClock()
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Script:
         self.entered += 1
         if not self.steps:
             await asyncio.Event().wait()
-        if isinstance(self.steps[0], Exception):
+        if isinstance(self.steps[0], BaseException):
             raise self.steps.pop(0)  # type: ignore[misc]
         return self
 
@@ -176,3 +177,51 @@ async def test_the_drift_that_an_adapter_measured_counts() -> None:
     await supervise(Script([[event]], info=info), site)
     [(_, at)] = site.events
     assert at == now - timedelta(seconds=2)
+
+
+async def test_a_cancelled_task_of_an_adapter_does_not_end_the_supervision() -> None:
+    site = Site()
+    await supervise(Script([asyncio.CancelledError(), [read()]]), site)  # type: ignore[list-item]
+    assert len(site.events) == 1
+
+
+async def test_a_device_that_is_stopped_brings_the_event_in_hand_to_its_end() -> None:
+    """Its passage may be on disk already; whoever stands at the barrier is let in."""
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    class Slow(Site):
+        async def handle(self, event: DeviceEvent, at: datetime) -> Handled:
+            begun.set()
+            await asyncio.sleep(0.05)
+            done.set()
+            return Handled()
+
+    site = Slow()
+    device = Script([[read()]])
+    task = asyncio.create_task(
+        Supervised(device, "test", site, site, CLOCK, lambda *_: None, timedelta(seconds=5)).run()
+    )
+    await begun.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert done.is_set()
+
+
+@pytest.mark.parametrize("wrong", [FIRST, LAST])
+async def test_a_clock_at_the_end_of_time_costs_no_event(wrong: datetime) -> None:
+    site, now = Site(), CLOCK.now()
+    ends: list[DeviceEvent] = [
+        Heartbeat(device="cam", received_at=now, device_time=wrong),
+        read(device_time=now, received_at=now),
+        read(device_time=FIRST, received_at=now),
+        read(device_time=LAST, received_at=now),
+    ]
+    await supervise(Script([ends]), site)
+    assert len(site.events) == 3
+
+
+async def test_a_clock_alert_of_before_a_restart_ends_when_the_clock_is_right() -> None:
+    site, now = Site(), CLOCK.now()
+    await supervise(Script([[Heartbeat(device="cam", received_at=now, device_time=now)] * 2]), site)
+    assert site.said.count("end device|cam|clock") == 1

@@ -142,6 +142,7 @@ class Rig:
         self.barrier: FakeBarrier | None = FakeBarrier()
         self.seen = Seen()
         self.alerts: list[AlertDraft] = []
+        self.ended: list[str] = []
         self.book = Passbook()
         self.changed: set[str] = set()
         self.parts = Parts(
@@ -153,6 +154,7 @@ class Rig:
             find=lambda device: self.barrier if device == "relay" else None,
             refresh=self.refresh,
             raise_alert=self._raise,
+            end_alert=self.ended.append,
             observer=self.seen,
         )
         self.lanes = Lanes(lanes, self.parts, self.changed.add)

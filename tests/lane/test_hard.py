@@ -241,3 +241,11 @@ async def test_a_fire_input_that_is_taken_away_holds_nothing_open_any_more(tmp_p
         rig.lanes.configure([replace(EAST, fire=InputRef("relay", "2"))])
         await rig.pass_(PLATE)
         assert pulses(rig) == 1
+
+
+async def test_the_alert_of_a_fire_ends_with_it(tmp_path: Path) -> None:
+    async with site(tmp_path) as rig:
+        await rig.lanes.handle(fire(rig, active=True), rig.clock.now())
+        assert ([alert.reason for alert in rig.alerts], rig.ended) == (["held_open"], [])
+        await rig.lanes.handle(fire(rig, active=False), rig.clock.now())
+        assert rig.ended == [rig.alerts[0].fold_key]
