@@ -1,7 +1,7 @@
 """What the daemon costs while nothing much happens: memory, processor time, the time to start.
 
 The demo's village (38 cameras of three kinds, 24 lanes, relay boards) is simulated by a process of its own,
-on the same wires and at the pace of a quiet night; the daemon beside it is `gated run`. Memory and start-up
+on the same wires and at a real day's pace; the daemon beside it is `gated run`. Memory and start-up
 are also measured with passes in the store, beside the same daemon with none.
 
     python -m tests.benchmarks.idle [--seconds S] [--passes 12000,1000000]
@@ -10,19 +10,19 @@ are also measured with passes in the store, beside the same daemon with none.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import yaml
 
@@ -30,10 +30,12 @@ from gated.demo.village import SECRET_ENV, village
 from tests.benchmarks import path_gated
 from tests.benchmarks.path_world import CACHE, broker, end, wait_for_port
 from tests.benchmarks.report import emit, finish, note_if_busy, say
+from tests.config.ports import free_port
 
 _GATED = [sys.executable, "-m", "gated"]
-_SLOW = "0.1"  # of a day's pace: a passage every twenty seconds or so
+_PACE = "1"  # a real day's: about a passage every two seconds
 _MB = 1e6
+_SECRET = "secret-of-the-benchmark"
 
 
 def _memory(pid: int) -> float:
@@ -41,9 +43,28 @@ def _memory(pid: int) -> float:
     return float(psutil.Process(pid).memory_full_info().pss) / _MB
 
 
-def _metric(port: int, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
-        text = reply.read().decode()
+def _token(config: Path) -> str:
+    """A token that may read the metrics."""
+    command = [
+        *_GATED,
+        "token",
+        "create",
+        "--role",
+        "operator",
+        "--name",
+        "bench",
+        "--json",
+        "-c",
+        str(config),
+    ]
+    environment = os.environ | {SECRET_ENV: _SECRET}
+    made = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    return str(json.loads(made.stdout)["token"])
+
+
+def _metric(port: int, token: str, name: str) -> float:
+    headers = {"Authorization": f"Bearer {token}"}
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers, timeout=10).raise_for_status().text
     found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"no {name} in /metrics")
@@ -51,17 +72,8 @@ def _metric(port: int, name: str) -> float:
 
 
 @contextmanager
-def _free_ports(count: int) -> Iterator[list[int]]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        yield [one.getsockname()[1] for one in sockets]
-
-
-@contextmanager
 def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {SECRET_ENV: "the-benchmark's-own"}
+    environment = os.environ | {SECRET_ENV: _SECRET}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
@@ -74,21 +86,20 @@ def connected(folder: Path, seconds: float) -> None:
     """The village with all of its devices online."""
     config = folder / "gated.yaml"
     with broker(folder / "broker") as mosquitto, ExitStack() as stack:
-        with _free_ports(64) as ports:
-            port = ports[0]
-            content = village(
-                data=str(folder), mqtt_port=mosquitto.port, api_port=port, ports=iter(ports[1:])
-            )
+        port = free_port()
+        ports = iter(free_port, None)
+        content = village(data=str(folder), mqtt_port=mosquitto.port, api_port=port, ports=ports)
         config.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
         cameras = sum(device["id"].startswith("cam-") for device in content["devices"])
-        simulate = [*_GATED, "simulate", "-c", str(config), "--speed", _SLOW]
+        token = _token(config)
+        simulate = [*_GATED, "simulate", "-c", str(config), "--speed", _PACE]
         stack.enter_context(_child(simulate, folder / "simulate.log"))
         daemon = stack.enter_context(_child([*_GATED, "run", "-c", str(config)], folder / "gated.log"))
         wait_for_port(port, daemon)
         until = time.monotonic() + 90
-        while _metric(port, "gated_devices_online") < len(content["devices"]):
+        while _metric(port, token, "gated_devices_online") < len(content["devices"]):
             if time.monotonic() > until:
-                online = _metric(port, "gated_devices_online")
+                online = _metric(port, token, "gated_devices_online")
                 raise RuntimeError(f"{online:.0f} of {len(content['devices'])} devices came online in 90 s")
             time.sleep(0.5)
         say(f"{len(content['devices'])} devices online; measuring for {seconds:.0f} s")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.benchmarks.path_world import CACHE, CAMERAS, end, plates, wait_for_port
 from tests.benchmarks.report import say
-from tests.peers.mosquitto import free_port
+from tests.config.ports import free_port
 
 SOURCE = Path(__file__).resolve().parent / "node-red"
 FOLDER = CACHE / "node-red"

@@ -23,7 +23,7 @@ from gated.domain import Credential, CredentialKind, Holder, Pass
 from gated.ids import new_id
 from gated.store import Store, passes
 from tests.benchmarks.path_world import CAMERAS, end, plates, wait_for_port
-from tests.peers.mosquitto import free_port
+from tests.config.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)
