@@ -65,9 +65,9 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
         loop.add_signal_handler(number, stop.set)
     os.environ[SECRET_ENV] = secrets.token_urlsafe(24)
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, _ports(64) as ports:
         async with EmbeddedBroker() as broker:
-            config = _config(folder, broker.port)
+            config = _config(folder, broker.port, ports)
             logs.configure(config.log, values_of(config), stream=sys.stderr)
             console.print(f"正在登记 {PEOPLE} 张出入证… issuing {PEOPLE} passes…")
             token = await _fill(config, seed)
@@ -88,25 +88,27 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
         f"拒绝 {summary['denied']}，开闸 {summary['openings']}，告警 {summary['alerts']}。\n"
         f"MQTT delivered {summary['mqtt_delivered']} of {summary['passages']} passages; "
         f"booms pulsed {raised.get('openings')} times; decisions p99 {summary['decision_p99_ms']} ms.\n"
-        "演示结束，未留下任何文件。 The demo is over; nothing was left behind."
+        "演示结束，未留下任何文件。 The demo is over; nothing was left behind.",
+        soft_wrap=True,
     )
 
 
 # --- its parts --------------------------------------------------------------------------------------------
 
 
-def _config(folder: str, mqtt_port: int) -> SiteConfig:
-    with _free_ports(64) as ports:
-        content = village(data=folder, mqtt_port=mqtt_port, api_port=next(ports), ports=ports)
+def _config(folder: str, mqtt_port: int, ports: Iterator[int]) -> SiteConfig:
+    content = village(data=folder, mqtt_port=mqtt_port, api_port=next(ports), ports=ports)
     return loads(yaml.safe_dump(content, allow_unicode=True), load_adapter, name="the demo's village")
 
 
 @contextlib.contextmanager
-def _free_ports(count: int) -> Iterator[Iterator[int]]:
-    """So many ports that are free now; held until the block ends, so that no two are the same."""
+def _ports(count: int) -> Iterator[Iterator[int]]:
+    """So many ports of our own until the block ends. Bound without listening, and with SO_REUSEADDR, they are
+    given to nobody who asks for any free port (another demo), and our servers can still listen at them."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
         yield iter([one.getsockname()[1] for one in sockets])
 
