@@ -97,7 +97,7 @@ def health_router(services: Services, document: Any) -> APIRouter:
     @api.get(
         "/readyz",
         tags=["health"],
-        summary="Whether passages are decided, recorded and published",
+        summary="Whether passages are decided and recorded",
         description="Names of parts for anybody; reasons for an operator's token.",
         response_model=Readiness,
         **declared,

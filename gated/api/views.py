@@ -261,7 +261,7 @@ class PartOut(Out):
 
 
 class Readiness(Out):
-    """Whether passages are decided, recorded and published; `parts` are those that are not ready."""
+    """Whether passages are decided and recorded; `parts` are those that are not ready."""
 
     ready: bool
     parts: list[PartOut]

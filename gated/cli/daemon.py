@@ -21,7 +21,7 @@ from gated import logs
 from gated.app import App
 from gated.cli import output, setting
 from gated.config import ConfigErrors, SiteConfig, load, values_of
-from gated.ports import ConfigError
+from gated.ports import ConfigError, NotRecorded
 from gated.store.records import StoreError
 from gated.wiring import load_adapter
 
@@ -41,7 +41,7 @@ def run(path: Path) -> None:
     gc.set_threshold(20_000, 20, 50)
     try:
         uvloop.run(_serve(path, config))
-    except StoreError as error:
+    except (StoreError, NotRecorded) as error:
         output.fail(str(error), "see docs/operations.md, or run `gated check`", output.STORE)
     except ConfigError as error:
         output.fail(str(error), "run `gated check` for the whole picture", output.CONFIG)
