@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from rapidfuzz.distance import Levenshtein
+
 from gated.domain import Credential, CredentialKind, Disposition, Read
 from gated.ids import event_id
 
@@ -157,20 +159,6 @@ def relate(known: Credential | None, seen: Credential | None) -> Relation:
         return Relation.RELATED
     if known.kind is not seen.kind or known.kind is not CredentialKind.PLATE:
         return Relation.NEW
-    if edits(known.value, seen.value, _NEAR_EDITS) <= _NEAR_EDITS:
+    if Levenshtein.distance(known.value, seen.value, score_cutoff=_NEAR_EDITS) <= _NEAR_EDITS:
         return Relation.RELATED
     return Relation.NEW
-
-
-def edits(one: str, other: str, limit: int) -> int:
-    """Levenshtein distance of two short strings, or `limit` + 1 if it is larger."""
-    if abs(len(one) - len(other)) > limit:
-        return limit + 1
-    row = list(range(len(other) + 1))
-    for i, left in enumerate(one, 1):
-        diagonal, row[0] = row[0], i
-        for j, right in enumerate(other, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
-        if min(row) > limit:
-            return limit + 1
-    return min(row[-1], limit + 1)

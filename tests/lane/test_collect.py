@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gated.domain import Credential, CredentialKind, Disposition, Read
-from gated.lane.collect import Collector, Relation, edits, passage_id_of, relate
+from gated.lane.collect import Collector, Relation, passage_id_of, relate
 
 NOW = datetime(2026, 11, 18, 4, 0, tzinfo=UTC)
 
@@ -124,19 +124,3 @@ def test_the_window_slides_with_each_read_of_the_vehicle() -> None:
         assert (found.relation, found.current) == (Relation.SAME, first.passage_id)
         lane.merged(found, at)
     assert lane.collect(read(key="z"), NOW, NOW, 17.5).relation is Relation.NEW
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "distance"),
-    [
-        ("", "", 0),
-        ("A", "", 1),
-        ("AB", "BA", 2),
-        ("津A12345", "津A12345", 0),
-        ("ABC", "XYZ", 3),
-        ("A", "ABCDE", 3),
-    ],
-)
-def test_edits(one: str, other: str, distance: int) -> None:
-    assert edits(one, other, 2) == distance
-    assert edits(other, one, 2) == distance
