@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, text
+from sqlalchemy import CTE, ColumnElement, Connection, Row, delete, func, or_, select, text
 from sqlalchemy.sql.elements import TextClause
 
 from gated.domain import (
@@ -89,24 +89,33 @@ def _newest(
     conn: Connection, conditions: Sequence[ColumnElement[bool] | TextClause], limit: int
 ) -> list[PassageRow]:
     """The newest of all lanes: there is no index on the time alone, but one for each lane."""
+    lanes = _lanes()
+    newest = (
+        select(passages.c.at)
+        .where(passages.c.lane == lanes.c.lane, *conditions)
+        .order_by(passages.c.at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = select(lanes.c.lane, newest.label("at")).where(lanes.c.lane.is_not(None))
+    heads = sorted(((row.at, row.lane) for row in conn.execute(query) if row.at is not None), reverse=True)
+    # the newest of so many lanes are as many passages: none that is older is among the newest of all
+    since = heads[limit - 1][0] if len(heads) > limit else 0
     found: list[tuple[int, int]] = []
-    for lane in _lanes(conn):
-        query = select(passages.c.at, passages.c.n).where(passages.c.lane == lane, *conditions)
-        found += [(at, n) for at, n in conn.execute(query.order_by(*_NEWEST_FIRST).limit(limit))]
+    for lane in [lane for at, lane in heads if at >= since]:
+        place = select(passages.c.at, passages.c.n).where(passages.c.lane == lane, *conditions)
+        query = place.where(passages.c.at >= since).order_by(*_NEWEST_FIRST).limit(limit)
+        found += [(at, n) for at, n in conn.execute(query)]
     numbers = [n for _, n in sorted(found, reverse=True)[:limit]]
     rows = conn.execute(select(passages).where(passages.c.n.in_(numbers)).order_by(*_NEWEST_FIRST))
     return [_row(row) for row in rows]
 
 
-def _lanes(conn: Connection) -> list[str]:
-    """All lanes that have passages, each found by one step in the index."""
-    lanes: list[str] = []
-    following = select(func.min(passages.c.lane))
-    lane = conn.execute(following).scalar()
-    while lane is not None:
-        lanes.append(lane)
-        lane = conn.execute(following.where(passages.c.lane > lane)).scalar()
-    return lanes
+def _lanes() -> CTE:
+    """All lanes that have passages, each found by one step in the index; the last row is null."""
+    first = select(func.min(passages.c.lane).label("lane")).cte("lanes", recursive=True)
+    following = select(func.min(passages.c.lane)).where(passages.c.lane > first.c.lane)
+    return first.union_all(select(following.scalar_subquery()).where(first.c.lane.is_not(None)))
 
 
 def count(conn: Connection) -> int:
@@ -118,7 +127,8 @@ def prune(conn: Connection, before: datetime, *, limit: int = 500) -> int:
     """Deletes up to `limit` passages from before a time, with their openings; returns how many.
     Whereabouts are to be deleted in time; `gated.store.retention` repeats this until none is left."""
     rows: list[Any] = []
-    for lane in _lanes(conn):
+    lanes = select(_lanes().c.lane)
+    for lane in [lane for lane in conn.execute(lanes).scalars() if lane is not None]:
         old = select(passages.c.n, passages.c.id).where(
             passages.c.lane == lane, passages.c.at < to_us(before)
         )

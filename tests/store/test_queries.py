@@ -202,6 +202,26 @@ async def _all_pages(store: Store, filters: dict[str, object]) -> list[PassageRo
     return await store.read(read)
 
 
+async def test_the_newest_of_more_lanes_than_fit_on_a_page(store: Store) -> None:
+    rng = random.Random(4)
+    given = [
+        make.record(number, at=make.moment(rng.randrange(12)), lane=f"lane-{rng.randrange(15)}")
+        for number in range(90)
+    ]
+    for one in given:
+        await store.record(one)
+    order = sorted(range(90), key=lambda number: (given[number].passage.at, number), reverse=True)
+    for limit in (1, 2, 5, 14):
+        after, found = None, []
+        for _ in range(6):
+            page = await store.read(
+                lambda conn, after=after, limit=limit: passages.page(conn, after=after, limit=limit)
+            )
+            found += [row.passage.id for row in page]
+            after = page[-1].passage.id
+        assert found == [given[number].passage.id for number in order[: 6 * limit]]
+
+
 async def test_a_page_behind_a_passage_that_is_gone_is_empty(store: Store) -> None:
     await store.record(make.record(1))
     assert await store.read(lambda conn: passages.page(conn, after="gone", limit=5)) == []
