@@ -16,7 +16,7 @@ from gated.domain import Credential, CredentialKind, Disposition, Read
 from gated.ids import event_id
 
 _REMEMBERED = 4096
-_AT_ONCE = 32
+_AT_ONCE = 8  # vehicles that a lane has in sight, with room
 _NEAR_EDITS = 2
 _FUTURE = timedelta(seconds=5)
 
