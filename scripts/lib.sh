@@ -107,6 +107,7 @@ environment() {
   command -v python3 >/dev/null || need_venv_module
   if _stamped "$level" "$lock"; then return; fi
   if [ "$level" = run ] && _stamped dev requirements.lock; then return; fi
+  if [ "$(id -u)" != 0 ]; then need_venv_module; fi # says what root must do, before anything is begun
   mkdir -p -- "$cache"
   exec 9>"$cache/set-up.lock"
   if ! flock -n 9; then
@@ -132,7 +133,7 @@ _install() {
     python3 -m venv "$venv"
   fi
   local pip=("$venv/bin/python" -m pip --no-input)
-  logged "$cache/pip.log" "packages of $(grep -c '^[A-Za-z].*==' "$top/$lock")" '^(Collecting|Requirement already)' \
+  logged "$cache/pip.log" "packages of $(grep -c '^[A-Za-z].*==' "$top/$lock")" '^(Collecting|Processing|Requirement already)' \
     "${pip[@]}" install --progress-bar off --require-hashes --no-deps -r "$top/$lock"
   logged "$cache/pip-self.log" "gated" '^$' \
     "${pip[@]}" install --progress-bar off --no-deps --no-build-isolation -e "$top"
