@@ -27,27 +27,24 @@ from gated.alerts import (
     lane_fault,
 )
 from gated.api.app import create_api
-from gated.api.ingest import hash_secret
 from gated.api.metrics import Metrics
 from gated.api.permissions import Permission, allowed
-from gated.api.services import DeviceAuth, Services
+from gated.api.services import Services
 from gated.api.tokens import verify
 from gated.api.wire import Served, serve
 from gated.clocks import BoxClock
 from gated.config import Changes, LoadAdapter, SiteConfig, diff
-from gated.devices import Supervised
+from gated.devices import Around, Devices
 from gated.domain import Decision, Disposition, OpeningOutcome, Outcome, Pass, Passage
 from gated.lane import Lanes, Parts
 from gated.lane.path import Observer
-from gated.logs import Unparsed
 from gated.mqtt.answers import Hooks
 from gated.mqtt.client import Mqtt
 from gated.mqtt.requests import LaneCommand
 from gated.outbox import lane_state_message
 from gated.passbook import Passbook, follow
-from gated.ports import ConfigError, DeviceConfig, DeviceContext, Handle, NotRecorded, PushConfig, Receiver
+from gated.ports import ConfigError, DeviceConfig, NotRecorded
 from gated.registry import Registry
-from gated.status import DeviceStatus
 from gated.store import Store, alerts, idempotency, openings, outbox, passes
 from gated.store.records import NotReadable, OpeningRecord
 from gated.wiring import lane_settings, load_adapter, policy_of
@@ -101,63 +98,6 @@ class _Counting:
             self._also.other_read(disposition)
 
 
-class Devices:
-    """The configured devices, supervised. Implements `gated.api.services.DeviceControl`."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._supervised: dict[str, Supervised] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._receivers: dict[str, tuple[Receiver, Handle, DeviceAuth]] = {}
-        self._unparsed = Unparsed()
-
-    def start(self, config: DeviceConfig, max_body: int, drift_limit: timedelta) -> None:
-        """Builds a device and begins to connect it; returns at once. Raises ConfigError."""
-        app = self._app
-        context = DeviceContext(id=config.id, now=app.clock.now, unparsed=self._unparsed)
-        device = app.load_adapter(config.type).create(config, context)
-        one = Supervised(
-            device, config.type, app.lanes, app.keeper, app.clock, app.mqtt.availability, drift_limit
-        )
-        if isinstance(device, Receiver) and isinstance(config, PushConfig):
-            auth = DeviceAuth(hash_secret(config.token.value()), max_body)
-            self._receivers[config.id] = (device, one.handle, auth)
-        self._supervised[config.id] = one
-        app.mqtt.availability(config.id, online=False)
-        self._tasks[config.id] = asyncio.create_task(one.run(), name=f"device {config.id}")
-
-    async def stop(self, device_id: str) -> None:
-        """Disconnects a device and forgets it."""
-        self._receivers.pop(device_id, None)
-        self._supervised.pop(device_id, None)
-        task = self._tasks.pop(device_id, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task], timeout=_STOP_S)
-
-    async def stop_all(self) -> None:
-        """Disconnects all devices, at once."""
-        await asyncio.gather(*(self.stop(device_id) for device_id in list(self._tasks)))
-
-    def find(self, device_id: str) -> object | None:
-        """The device, if a command may be handed to it now."""
-        one = self._supervised.get(device_id)
-        return one.device if one is not None and one.commandable else None
-
-    def statuses(self) -> list[DeviceStatus]:
-        return [one.status() for one in self._supervised.values()]
-
-    def receiver(self, device_id: str) -> tuple[Receiver, Handle, DeviceAuth] | None:
-        return self._receivers.get(device_id)
-
-    @property
-    def online(self) -> int:
-        return sum(one.online for one in self._supervised.values())
-
-    def __len__(self) -> int:
-        return len(self._supervised)
-
-
 class App:
     """The daemon of one site. `async with app:` runs it; `reload` takes a new configuration."""
 
@@ -174,7 +114,7 @@ class App:
         self.clock = clock or BoxClock()
         self.metrics = Metrics()
         self.passbook = Passbook()
-        self.devices = Devices(self)
+        self.devices = Devices(load_adapter, self.clock)
         self.loop_lag_s = 0.0
         self.outbox_backlog = 0
         self._observer = _Counting(self.metrics, observer)
@@ -231,7 +171,7 @@ class App:
         self.mqtt.start()
         stack.push_async_callback(self.mqtt.stop)
         for device in config.devices:
-            self.devices.start(device, config.api.max_body, self._drift_limit)
+            self._start_device(device)
         stack.push_async_callback(self.devices.stop_all)
         stack.push_async_callback(self.lanes.settled, _STOP_S)
         # the last to start and the first to stop: whoever pushes finds everything there
@@ -334,9 +274,13 @@ class App:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    @property
-    def _drift_limit(self) -> timedelta:
-        return timedelta(milliseconds=self.config.clock.drift_limit_ms)
+    def _start_device(self, device: DeviceConfig) -> None:
+        self.devices.start(
+            device,
+            Around(self.lanes, self.keeper, self.mqtt.availability),
+            max_body=self.config.api.max_body,
+            drift_limit=timedelta(milliseconds=self.config.clock.drift_limit_ms),
+        )
 
     # --- while it runs ----------------------------------------------------------------------------------
 
@@ -455,7 +399,7 @@ class App:
             *(self._renew_device(device_id) for device_id in changes.devices_changed),
         )
         for device_id in changes.devices_added:
-            self._start_device(device_id)
+            self._try_device(device_id)
         for lane in gone:
             await lane.settled(_STOP_S)
         self._dirty.update(lane.id for lane in self.config.lanes)
@@ -466,16 +410,16 @@ class App:
         )  # fmt: skip
         return changes
 
-    def _start_device(self, device_id: str) -> None:
+    def _try_device(self, device_id: str) -> None:
         try:
-            self.devices.start(self.config.device(device_id), self.config.api.max_body, self._drift_limit)
+            self._start_device(self.config.device(device_id))
         except ConfigError as error:
             log.error("device_not_started", device=device_id, error=str(error))
 
     async def _renew_device(self, device_id: str) -> None:
         """Connects a device anew. One that is slow to let go holds up no other."""
         await self.devices.stop(device_id)
-        self._start_device(device_id)
+        self._try_device(device_id)
 
     async def _drop_device(self, device_id: str) -> None:
         await self.devices.stop(device_id)

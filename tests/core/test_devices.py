@@ -13,9 +13,8 @@ from typing import Self
 import pytest
 import structlog
 
-from gated import devices
 from gated.clocks import BoxClock
-from gated.devices import Supervised
+from gated.devices import Supervised, supervised
 from gated.domain import AlertDraft, Credential, CredentialKind, DeviceEvent, Heartbeat, Read
 from gated.ports import DeviceInfo, DeviceRefused, DeviceUnavailable, Handled, NotRecorded
 
@@ -90,9 +89,9 @@ def read(**more: object) -> Read:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "BACKOFF_S", (0.01, 0.02))
-    monkeypatch.setattr(devices, "REFUSED_RETRY_S", 0.05)
-    monkeypatch.setattr(devices, "_STORE_RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr(supervised, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr(supervised, "REFUSED_RETRY_S", 0.05)
+    monkeypatch.setattr(supervised, "_STORE_RETRY_S", (0.01, 0.01))
 
 
 async def supervise(device: Script, site: Site, seconds: float = 0.3) -> Supervised:
@@ -133,7 +132,7 @@ async def test_a_refusal_raises_an_alert_and_is_not_hammered() -> None:
 async def test_one_that_stays_away_raises_an_alert_that_ends_when_it_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(devices, "OFFLINE_ALERT_AFTER_S", 0.03)
+    monkeypatch.setattr(supervised, "OFFLINE_ALERT_AFTER_S", 0.03)
     site = Site()
     await supervise(Script([DeviceUnavailable("no route")] * 8 + [[]]), site)
     said = [line for line in site.said if "alert" in line or line.startswith("end")]
@@ -225,3 +224,25 @@ async def test_a_clock_alert_of_before_a_restart_ends_when_the_clock_is_right() 
     site, now = Site(), CLOCK.now()
     await supervise(Script([[Heartbeat(device="cam", received_at=now, device_time=now)] * 2]), site)
     assert site.said.count("end device|cam|clock") == 1
+
+
+async def test_a_device_that_is_stopped_just_when_it_is_heard_from_stays_stopped() -> None:
+    """`asyncio.wait_for` of Python 3.11 forgets a cancellation that comes together with its result."""
+
+    class Pushing(Script):
+        news = asyncio.Event()
+
+        async def heard(self) -> None:
+            await self.news.wait()
+
+    device, site = Pushing([DeviceUnavailable("silent")] * 50), Site()
+    task = asyncio.create_task(
+        Supervised(device, "test", site, site, CLOCK, lambda *_: None, timedelta(seconds=5)).run()
+    )
+    await asyncio.sleep(0.002)
+    device.news.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.5)
+    task.cancel()
+    assert done

@@ -1,0 +1,86 @@
+"""The configured devices, each with its task: started, stopped, found, asked how they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gated.api.ingest import hash_secret
+from gated.api.services import DeviceAuth
+from gated.clocks import BoxClock
+from gated.config import LoadAdapter
+from gated.devices.supervised import Alarm, Site, Supervised
+from gated.logs import Unparsed
+from gated.ports import DeviceConfig, DeviceContext, Handle, PushConfig, Receiver
+from gated.status import DeviceStatus
+
+_STOP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a device's task works with: who takes its events, who is told of its troubles, and who announces
+    it as online or offline."""
+
+    site: Site
+    alarm: Alarm
+    announce: Callable[[str, bool], None]
+
+
+class Devices:
+    """The configured devices, supervised. Implements `gated.api.services.DeviceControl`."""
+
+    def __init__(self, load_adapter: LoadAdapter, clock: BoxClock) -> None:
+        self._load_adapter = load_adapter
+        self._clock = clock
+        self._supervised: dict[str, Supervised] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._receivers: dict[str, tuple[Receiver, Handle, DeviceAuth]] = {}
+        self._unparsed = Unparsed()
+
+    def start(self, config: DeviceConfig, around: Around, *, max_body: int, drift_limit: timedelta) -> None:
+        """Builds a device and begins to connect it; returns at once. Raises ConfigError."""
+        context = DeviceContext(id=config.id, now=self._clock.now, unparsed=self._unparsed)
+        device = self._load_adapter(config.type).create(config, context)
+        one = Supervised(
+            device, config.type, around.site, around.alarm, self._clock, around.announce, drift_limit
+        )
+        if isinstance(device, Receiver) and isinstance(config, PushConfig):
+            auth = DeviceAuth(hash_secret(config.token.value()), max_body)
+            self._receivers[config.id] = (device, one.handle, auth)
+        self._supervised[config.id] = one
+        around.announce(config.id, False)
+        self._tasks[config.id] = asyncio.create_task(one.run(), name=f"device {config.id}")
+
+    async def stop(self, device_id: str) -> None:
+        """Disconnects a device and forgets it."""
+        self._receivers.pop(device_id, None)
+        self._supervised.pop(device_id, None)
+        task = self._tasks.pop(device_id, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=_STOP_S)
+
+    async def stop_all(self) -> None:
+        """Disconnects all devices, at once."""
+        await asyncio.gather(*(self.stop(device_id) for device_id in list(self._tasks)))
+
+    def find(self, device_id: str) -> object | None:
+        """The device, if a command may be handed to it now."""
+        one = self._supervised.get(device_id)
+        return one.device if one is not None and one.commandable else None
+
+    def statuses(self) -> list[DeviceStatus]:
+        return [one.status() for one in self._supervised.values()]
+
+    def receiver(self, device_id: str) -> tuple[Receiver, Handle, DeviceAuth] | None:
+        return self._receivers.get(device_id)
+
+    @property
+    def online(self) -> int:
+        return sum(one.online for one in self._supervised.values())
+
+    def __len__(self) -> int:
+        return len(self._supervised)
