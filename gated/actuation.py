@@ -234,7 +234,8 @@ class BarrierControl:
                         if self._is_open():
                             break
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._moved.wait(), _LOOK_EVERY_S)
+                        async with asyncio.timeout(_LOOK_EVERY_S):
+                            await self._moved.wait()
         except TimeoutError:
             return False
         return True

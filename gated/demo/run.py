@@ -155,7 +155,8 @@ async def _watch(
         async with asyncio.timeout(duration):
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 5.0)
+                    async with asyncio.timeout(5.0):
+                        await stop.wait()
                 if isinstance(live, contextlib.nullcontext):
                     console.print(_line(tally))
 

@@ -155,8 +155,10 @@ class Supervised:
     async def _pause(self, seconds: float) -> None:
         """Until the time is up, or a device that pushes is heard from again."""
         if isinstance(self.device, Heard):
+            # not wait_for: Python 3.11's forgets a cancellation that comes together with the result
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.device.heard(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self.device.heard()
         else:
             await asyncio.sleep(seconds)
 

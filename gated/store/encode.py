@@ -160,7 +160,7 @@ def alert(given: Alert, fold_key: str) -> Row:
     """An alert as it stands now."""
     return (
         given.id,
-        fold_key,
+        clean(fold_key),
         given.grid,
         given.severity.value,
         given.reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -296,13 +297,13 @@ async def test_backup_while_it_runs_and_restore(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_demo(tmp_path: Path) -> None:
-    before = set(Path("/tmp").glob("gated-demo-*"))
     done = subprocess.run(
         [sys.executable, "-m", "gated", "demo", "--duration", "8", "--speed", "60", "--json"],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     summary = json.loads(done.stdout.splitlines()[-1])
@@ -312,4 +313,4 @@ def test_the_demo(tmp_path: Path) -> None:
     assert summary["granted"] > summary["referred"] > 0
     assert summary["openings"] > 0
     assert summary["mqtt_delivered"] == summary["passages"]
-    assert set(Path("/tmp").glob("gated-demo-*")) == before
+    assert list(tmp_path.iterdir()) == []
