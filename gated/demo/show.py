@@ -24,7 +24,7 @@ _POSITIONS = {
     BarrierPosition.MOVING: ("动", "moving"),
 }
 _MODES = {
-    LaneMode.HELD_OPEN: ("常开", "held open"),
+    LaneMode.HELD_OPEN: ("常开", "held"),
     LaneMode.CLOSED: ("停用", "closed"),
     LaneMode.FAULT: ("故障", "fault"),
 }
