@@ -42,6 +42,7 @@ async def check(
                 State.MISCONFIGURED,
                 f"{p.path}: {p.message}".removeprefix(": "),
                 p.hint,
+                {"zh": p.zh} if p.zh else {},
             )
             for p in errors.problems
         ]

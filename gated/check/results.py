@@ -30,7 +30,8 @@ PROBLEMS = frozenset({State.OFFLINE, State.REFUSED, State.MISCONFIGURED, State.F
 @dataclass(frozen=True, slots=True)
 class Result:
     """One line of the report. `part`: config, secrets, policy, clock, install, store, broker, http or device;
-    `subject`: which one of them; `hint`: what to do; `details`: what it said of itself."""
+    `subject`: which one of them; `hint`: what to do; `details`: what it said of itself, or
+    `zh`, the message in Chinese."""
 
     part: str
     subject: str

@@ -73,6 +73,8 @@ def _print(results: list[Result], problems: list[Result]) -> None:
     for result in results:
         style, word = _STYLES[result.state]
         found = Text(result.message)
+        if chinese := result.details.get("zh"):
+            found.append(f"\n{chinese}")
         if result.hint and result.state not in {State.OK, State.WAITING}:
             found.append(f"\n-> {result.hint}", style="bold" if result.problem else "")
         table.add_row(Text(result.part), Text(result.subject), Text(word, style=style), found)

@@ -44,7 +44,7 @@ def run(config: Path, *, speed: float, seed: int, issue: bool, troubles: bool) -
         troubles=troubles,
     )
     # SIGTERM ends us like Ctrl-C; the child ends with its standard input, however we end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "-m", "adapters.simulator"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
