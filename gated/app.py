@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from gated import __version__, logs
 from gated.alerts import (
@@ -45,7 +46,8 @@ from gated.outbox import lane_state_message
 from gated.passbook import Passbook, follow
 from gated.ports import ConfigError, DeviceConfig, NotRecorded
 from gated.registry import Registry
-from gated.store import Store, alerts, idempotency, openings, outbox, passes
+from gated.store import Store, alerts, idempotency, openings, outbox, passages, passes
+from gated.store.passages import PassageRow
 from gated.store.records import NotReadable, OpeningRecord
 from gated.wiring import lane_settings, load_adapter, policy_of
 
@@ -59,6 +61,8 @@ _AGAIN_S = 1.0
 _BACKLOG_EVERY_S = 5.0
 _PRUNE_EVERY_S = 600.0
 _KEYS_KEPT = timedelta(days=2)
+_AT_A_LANE = 8
+_NOTHING_SENT = frozenset({OpeningOutcome.UNREACHABLE, OpeningOutcome.REJECTED})
 _STILL_THERE = timedelta(minutes=5)
 """Whoever stood before a barrier when gated was killed may still be there after so long."""
 
@@ -209,6 +213,7 @@ class App:
         )
         self.lanes = Lanes(map(lane_settings, config.lanes), parts, self._dirty.add)
         self._dirty.update(lane.id for lane in config.lanes)
+        await self._restore_vehicles()
         left = await self._settle_openings(lane.id for lane in config.lanes if lane.barrier is not None)
         for opening in left:
             log.warning("opening_uncertain", lane=opening.lane, opening=opening.id, why="gated had stopped")
@@ -216,6 +221,18 @@ class App:
                 draft = lane_fault(opening.lane, opening.outcome.value, opening.detail)
                 entrance = next((one.entrance for one in config.lanes if one.id == opening.lane), None)
                 self.keeper(draft, entrance=entrance, lane=opening.lane)
+
+    async def _restore_vehicles(self) -> None:
+        """Who was at the lanes a moment ago: also over a restart a vehicle is opened for once."""
+        now = self.clock.now()
+        for lane in self.lanes:
+            since = now - timedelta(seconds=lane.settings.merge_s) - lane.settings.max_age
+            for row, openings_of_it in reversed(
+                await self.store.read(partial(_latest, lane.settings.id, since))
+            ):
+                nothing_sent = any(one.outcome in _NOTHING_SENT for one in openings_of_it)
+                granted = row.decision.outcome is Outcome.GRANT
+                lane.restore(row.passage, settled=granted and not nothing_sent)
 
     async def _settle_openings(self, lanes: Iterable[str]) -> list[OpeningRecord]:
         """What a crash left between the record and the barrier: nobody knows, and nothing is sent again."""
@@ -426,3 +443,10 @@ class App:
         self.mqtt.forget_device(device_id)
         for draft in (device_offline(device_id, ""), device_clock(device_id, 0)):
             self.keeper.ended(draft.fold_key)
+
+
+def _latest(lane: str, since: datetime, conn: Connection) -> list[tuple[PassageRow, list[OpeningRecord]]]:
+    """The passages of a lane since a time, the newest first, each with its openings."""
+    found = passages.page(conn, lane=lane, since=since, limit=_AT_A_LANE)
+    of_them = openings.for_passages(conn, [row.passage.id for row in found])
+    return [(row, of_them.get(row.passage.id, [])) for row in found]

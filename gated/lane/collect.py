@@ -133,6 +133,13 @@ class Collector:
         ]
         self._here.append(Current(read.passage_id, credential, monotonic, read.seen, settled))
 
+    def restore(
+        self, passage_id: str, credential: Credential | None, ago_s: float, monotonic: float, settled: bool
+    ) -> None:
+        """A vehicle that was at the lane before a restart; the oldest first."""
+        then = monotonic - ago_s
+        self._here = [*self._here[-_AT_ONCE + 1 :], Current(passage_id, credential, then, then, settled)]
+
     def merged(self, read: Collected, monotonic: float) -> None:
         """The read belongs to a passage at the lane, whose vehicle is therefore still there; unless the read
         is an old one that was held up."""

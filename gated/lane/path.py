@@ -143,6 +143,13 @@ class Lane:
             if before is not None and self.control is not None:
                 self.control.state.held_open = before.state.held_open
 
+    def restore(self, passage: Passage, settled: bool) -> None:
+        """A passage of just before a restart: its vehicle may still be here, and is not opened for again."""
+        clock = self.parts.clock
+        ago_s = (clock.now() - passage.at).total_seconds()
+        credential = passage.read.credential
+        self.collector.restore(passage.id, credential, ago_s, clock.monotonic(), settled)
+
     @property
     def mode(self) -> LaneMode:
         if self.control is not None:

@@ -10,7 +10,7 @@ import pytest
 
 from gated.actuation import BarrierSettings
 from gated.domain import BarrierPosition, InputChanged, OpeningOutcome
-from gated.lane import InputRef, PositionRef
+from gated.lane import InputRef, Lanes, PositionRef
 from gated.ports import NotRecorded, Opened, Pulse
 from gated.store import openings
 from gated.store.records import NotReadable
@@ -249,3 +249,20 @@ async def test_the_alert_of_a_fire_ends_with_it(tmp_path: Path) -> None:
         assert ([alert.reason for alert in rig.alerts], rig.ended) == (["held_open"], [])
         await rig.lanes.handle(fire(rig, active=False), rig.clock.now())
         assert rig.ended == [rig.alerts[0].fold_key]
+
+
+@pytest.mark.parametrize(("plate", "expected"), [(PLATE, 1), (OTHER, 2)])
+async def test_a_vehicle_of_just_before_a_restart_is_not_opened_for_again(
+    tmp_path: Path, plate: str, expected: int
+) -> None:
+    async with site(tmp_path) as rig:
+        await rig.issue(PLATE)
+        await rig.issue(OTHER)
+        await rig.pass_(PLATE)
+        [row] = await rig.passages()
+        rig.hands.go(2.0)
+        rig.lanes = Lanes([EAST], rig.parts, rig.changed.add)
+        [lane] = rig.lanes
+        lane.restore(row.passage, settled=True)
+        await rig.pass_(plate)
+        assert pulses(rig) == expected
