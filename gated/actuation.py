@@ -227,12 +227,12 @@ class BarrierControl:
         """Watches reports, and asks where it can, until the boom is open or the time is up."""
         try:
             async with asyncio.timeout(self.settings.confirm_s):
-                while not self._is_open():
+                while True:
                     self._moved.clear()
                     if self.settings.position_asked:
                         await self._ask(source, self.settings.position_output)
-                        if self._is_open():
-                            break
+                    if self._is_open():
+                        break
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_LOOK_EVERY_S):
                             await self._moved.wait()
@@ -241,18 +241,19 @@ class BarrierControl:
         return True
 
     async def _ask(self, device_id: str, output: str | None) -> None:
-        """Asks a device that can be asked; changes nothing if it cannot, or does not answer."""
+        """Asks a device that can be asked; what it said before counts no more if it does not answer."""
         device = self._find(device_id)
-        if device is None or not hasattr(device, "position"):
+        if device is not None and not hasattr(device, "position"):
             return
+        position = BarrierPosition.UNKNOWN
         try:
             async with asyncio.timeout(self.settings.confirm_s):
-                position = await device.position(output)
-        except (TimeoutError, DeviceError):
-            return
+                if device is not None:
+                    position = await device.position(output)
+        except (TimeoutError, DeviceError) as error:
+            log.debug("position_unknown", device=device_id, error=str(error))
         except Exception as error:  # a defect of an adapter; what became of the opening is still recorded
             log.warning("position_failed", device=device_id, error=f"{type(error).__name__}: {error}")
-            return
         self.position_reported(position)
 
     def _confirmed(self, opened: Opened) -> Opened:

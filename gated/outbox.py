@@ -95,6 +95,7 @@ def lane_state_message(status: LaneStatus) -> OutboxMessage:
             "last_passage_id": status.last_passage_id,
             "last_at": None if status.last_at is None else iso(status.last_at),
             "waiting": status.waiting,
+            "occupied": status.occupied,
         },
         retain=True,
     )

@@ -12,7 +12,7 @@ from gated.ports import DeviceInfo
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
     """A lane now. `barrier`: the device that opens it, None for a lane that only watches. `waiting`:
-    openings waiting for the cool-down."""
+    openings waiting for the cool-down. `occupied`: something is under the boom; None where nothing tells."""
 
     id: str
     entrance: str
@@ -24,6 +24,7 @@ class LaneStatus:
     last_passage_id: str | None = None
     last_at: datetime | None = None
     waiting: int = 0
+    occupied: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ LANE: Final[dict[str, Any]] = {
     "last_passage_id": _PASSAGE_ID,
     "last_at": "2026-11-21T01:16:03.123Z",
     "waiting": 0,
+    "occupied": False,
 }
 
 DEVICE: Final[dict[str, Any]] = {

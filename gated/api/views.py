@@ -107,7 +107,7 @@ class AlertPage(Out):
 
 class LaneOut(Out):
     """A lane now. `barrier`: the device that opens it, null for a lane that only watches. `waiting`: openings
-    that wait for the cool-down."""
+    that wait for the cool-down. `occupied`: something is under the boom; null where nothing tells."""
 
     model_config = shown(examples.LANE)
 
@@ -121,6 +121,7 @@ class LaneOut(Out):
     last_passage_id: str | None
     last_at: Moment | None
     waiting: int
+    occupied: bool | None
 
 
 class LaneList(Out):
@@ -315,6 +316,7 @@ def lane_out(found: LaneStatus) -> LaneOut:
         last_passage_id=found.last_passage_id,
         last_at=found.last_at,
         waiting=found.waiting,
+        occupied=found.occupied,
     )
 
 

@@ -117,6 +117,9 @@ class Lanes:
             self._inputs[event.device, event.input] = event.active
         for lane in self._lanes.values():
             control, settings = lane.control, lane.settings
+            presence = settings.presence
+            if presence is not None and (presence.device, presence.input) == (event.device, event.input):
+                lane.presence(event.active is not presence.inverted)
             if control is None:
                 continue
             source = settings.position
@@ -178,6 +181,8 @@ class Lanes:
         so until the device says otherwise: releasing it would command a barrier during a fire."""
         for lane in self._lanes.values():
             control, settings = lane.control, lane.settings
+            if settings.presence is not None and settings.presence.device == device:
+                lane.presence(None)
             if control is None:
                 continue
             if control.settings.device == device:

@@ -112,6 +112,8 @@ class Lane:
         self._order = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.collector = Collector(settings.merge_s, settings.max_age)
+        self.occupied: bool | None = None
+        """Something is under the boom; None where no presence input has told."""
         self.control = self._make_control(settings)
         self._last: tuple[Outcome, str, datetime] | None = None
 
@@ -171,7 +173,15 @@ class Lane:
             last_passage_id=passage_id,
             last_at=at,
             waiting=control.waiting if control else 0,
+            occupied=self.occupied,
         )
+
+    def presence(self, occupied: bool | None) -> None:
+        """The presence input spoke, or its device is away (None). It is shown: gated never lowers a boom, so
+        nothing here could hit what is under it."""
+        if occupied is not self.occupied:
+            self.occupied = occupied
+            self._changed(self.settings.id)
 
     # --- reads ------------------------------------------------------------------------------------------
 

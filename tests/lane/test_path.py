@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gated.domain import Disposition, InputChanged, LaneMode, OpeningOutcome, Outcome
-from gated.lane import LaneSettings
-from gated.ports import NotRecorded, Opened
+from gated.domain import BarrierPosition, Disposition, InputChanged, LaneMode, OpeningOutcome, Outcome
+from gated.lane import InputRef, LaneSettings, PositionRef
+from gated.ports import DeviceUnavailable, NotRecorded, Opened
 from tests.lane.rig import EAST, WITH_POSITION, FakeBarrier, Rig, TellingBarrier, site
 
 PLATE, OTHER = "津A12345", "津B67890"
@@ -230,13 +230,47 @@ async def test_a_boom_that_does_not_move_is_a_fault(tmp_path: Path) -> None:
 async def test_an_uncertain_opening_is_cleared_by_asking(tmp_path: Path) -> None:
     async with site(tmp_path) as rig:
         rig.barrier = telling = TellingBarrier(delay_s=5)
-        from gated.domain import BarrierPosition
-
         telling.boom = BarrierPosition.OPEN
         await rig.issue(PLATE)
         handled = await rig.pass_(PLATE)
         assert (await rig.opening(handled.passage_id)).outcome is OpeningOutcome.CONFIRMED
         assert rig.lanes.status("east-in").mode is LaneMode.NORMAL
+
+
+async def test_what_is_under_the_boom_is_shown_and_forgotten_with_its_device(tmp_path: Path) -> None:
+    async with site(tmp_path, replace(EAST, presence=InputRef("relay", "5", inverted=True))) as rig:
+        assert rig.lanes.status("east-in").occupied is None
+        for active, occupied in ((False, True), (True, False)):
+            event = InputChanged(device="relay", received_at=rig.clock.now(), input="5", active=active)
+            await rig.lanes.handle(event, rig.clock.now())
+            assert rig.lanes.status("east-in").occupied is occupied
+        rig.lanes.device_offline("relay", "power cut")
+        assert rig.lanes.status("east-in").occupied is None
+
+
+async def test_a_remembered_position_does_not_confirm(tmp_path: Path) -> None:
+    """The boom was open before; now nobody answers where it is."""
+    asked = replace(
+        EAST,
+        barrier=replace(EAST.barrier, position_device="relay", position_asked=True),  # type: ignore[type-var]
+        position=PositionRef("relay", output="0"),
+    )
+    async with site(tmp_path, asked) as rig:
+        rig.barrier = telling = TellingBarrier()
+        telling.boom = BarrierPosition.OPEN
+        await rig.issue(PLATE)
+        await rig.issue(OTHER)
+        first = await rig.pass_(PLATE)
+        assert (await rig.opening(first.passage_id)).outcome is OpeningOutcome.CONFIRMED
+
+        async def nobody_answers(output: str | None = None) -> BarrierPosition:
+            raise DeviceUnavailable("cable cut")
+
+        telling.position = nobody_answers  # type: ignore[method-assign]
+        rig.hands.go(10)
+        second = await rig.pass_(OTHER)
+        assert (await rig.opening(second.passage_id)).outcome is OpeningOutcome.ACCEPTED
+        assert rig.lanes.status("east-in").position is BarrierPosition.UNKNOWN
 
 
 async def fire(rig: Rig, active: bool) -> None:
