@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
@@ -102,7 +103,7 @@ class SimulatedSite:
                 if ends.open is not None and ends.closed is not None:
                     board.limit_inputs[int(output)] = (ends.open, ends.closed)
             return board
-        url = f"{ingest}/ingest/{config.id}?key={given.token.value()}"
+        url = f"{ingest}/ingest/{config.id}?key={quote(given.token.value(), safe='')}"
         if config.type == "vzenith":
             serial = {"serial": given.serial} if given.serial else {}
             return VzenithCamera(url, poll=given.poll, boom=boom, faults=faults, **serial)
