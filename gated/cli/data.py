@@ -15,6 +15,8 @@ def backup(config: Path, file: Path, *, as_json: bool) -> None:
     site = setting.site(config)
     if file.exists():
         output.fail(f"{file} exists already", "choose another name: a backup is never overwritten")
+    if not file.absolute().parent.is_dir():
+        output.fail(f"there is no folder {file.absolute().parent}", "make it, or mount the disk it is on")
 
     async def work() -> None:
         store = await Store.open(site.store.url, backups=site.store.backups, exclusive=False)
