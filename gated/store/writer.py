@@ -89,7 +89,8 @@ class Writer:
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._later: deque[Item] = deque()
         self._later_due: asyncio.TimerHandle | None = None
-        self._in_hand = 0
+        self._given: list[Item] = []
+        self._unanswered = 0
         self._unsure = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
@@ -125,17 +126,27 @@ class Writer:
         NotRecorded."""
         if self._closed:
             raise NotRecorded("the store is closed")
-        if self._queue.qsize() > MOST_WAITING:
+        if self._unanswered > MOST_WAITING:
             raise NotRecorded(f"more than {MOST_WAITING} records are waiting to be written")
         future: asyncio.Future[Any] = self._loop.create_future()
         item = Item(future, time.monotonic() + self._patience_s, encoded, work)
+        self._unanswered += 1
         if not later:
-            self._queue.put(item)
+            self._given.append(item)
+            if len(self._given) == 1:
+                self._loop.call_soon(self._hand_over)
             return future
         self._later.append(item)
         if self._later_due is None:
             self._later_due = self._loop.call_later(LATER_S, self._hurry)
         return future
+
+    def _hand_over(self) -> None:
+        """Hands over what this turn of the loop has brought, at its end: given one by one, the first would
+        wake the thread, which would then wrestle for the interpreter with the loop that is still busy."""
+        if self._given:
+            self._queue.put(self._given)
+            self._given = []
 
     def _hurry(self) -> None:
         """What was put off and has not gone along with another transaction by now gets one of its own."""
@@ -145,8 +156,8 @@ class Writer:
 
     @property
     def depth(self) -> int:
-        """How many callers wait, those of the present transaction included."""
-        return self._queue.qsize() + len(self._later) + self._in_hand
+        """How many callers have had no answer yet."""
+        return self._unanswered
 
     async def stop(self) -> None:
         """Writes what is queued, then ends the thread and gives the lock back."""
@@ -154,6 +165,7 @@ class Writer:
             self._closed = True
             if self._later_due is not None:
                 self._later_due.cancel()
+            self._hand_over()
             self._queue.put(_STOP)
         await asyncio.to_thread(self._thread.join)
 
@@ -172,11 +184,10 @@ class Writer:
                 if first is _STOP:
                     stopping = True
                 elif first is not _NOW:
-                    hand.append(first)
+                    hand += first
             stopping |= self._take(hand, MOST_IN_BATCH)
             if not hand:
                 continue
-            self._in_hand = len(hand)
             again = self._attempt(hand[:MOST_IN_BATCH])
             del hand[:MOST_IN_BATCH]
             if again:
@@ -186,7 +197,6 @@ class Writer:
                 hand = self._expired(hand)
                 if hand:
                     time.sleep(_PAUSE_S)
-            self._in_hand = len(hand)
         self._shut()
 
     def _take(self, hand: list[Item], most: int) -> bool:
@@ -194,10 +204,10 @@ class Writer:
         stop = False
         # nobody else takes from it, so what is there stays there
         while len(hand) < most and not stop and self._queue.qsize():
-            item = self._queue.get_nowait()
-            stop = item is _STOP
-            if not stop and item is not _NOW:
-                hand.append(item)
+            items = self._queue.get_nowait()
+            stop = items is _STOP
+            if not stop and items is not _NOW:
+                hand += items
         while self._later and (len(hand) < most or stop):
             hand.append(self._later.popleft())
         return stop
@@ -349,11 +359,11 @@ class Writer:
     def _tell(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         """Wakes the callers, all of them with one wake-up of the loop."""
         if items:
-            self._in_hand -= len(items)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._resolve, items, seconds, rows)
 
     def _resolve(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
+        self._unanswered -= len(items)
         for item in items:
             future = item.future
             if future.done():
