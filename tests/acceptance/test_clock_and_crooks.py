@@ -132,14 +132,12 @@ async def test_a_hundred_megabytes_are_not_read(running: Daemon) -> None:
         b"POST /ingest/cam-0?key=camera-secret-for-tests HTTP/1.1\r\nHost: x\r\n"
         b"Content-Length: 104857600\r\n\r\n"
     )
-    status = asyncio.create_task(reader.readline())
+    assert b" 413 " in await reader.readline()
+    # it goes on all the same, until the connection is cut
     with contextlib.suppress(OSError):
         for _ in range(1600):
-            if status.done():
-                break
             writer.write(b"x" * 65536)
             await writer.drain()
-    assert b" 413 " in await status
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

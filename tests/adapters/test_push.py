@@ -127,7 +127,7 @@ async def test_waits_no_longer_than_the_openings_end() -> None:
     suppressed.set_result(Opened(OpeningOutcome.SUPPRESSED))
     with opener.exchange("a", opens=True) as exchange:
         async with asyncio.timeout(0.5):
-            await exchange.opening(suppressed, opener.wait_s)
+            await exchange.attached(opener.wait_s, suppressed)
         assert opener.take(exchange) is None
 
 
@@ -135,7 +135,7 @@ async def test_an_opening_that_never_ends_does_not_hold_the_camera() -> None:
     opener = ReplyOpener(0.05)
     pending: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
     with opener.exchange("a", opens=True) as exchange:
-        await exchange.opening(pending, opener.wait_s)
+        await exchange.attached(opener.wait_s, pending)
     assert not pending.cancelled()
 
 
