@@ -27,6 +27,10 @@ BUSY_MS = 250
 """How long one attempt waits for another process that is writing."""
 READERS = 4
 PAGE_BYTES = 2048
+WAL_PAGES = 8000
+"""At so many pages SQLite empties the -wal within a commit: under a load that leaves no pause for `tidy`."""
+WAL_BYTES = 64 * 2**20
+"""A -wal that grew during a long backup is cut back to this."""
 # any two numbers that no other program on the same PostgreSQL database is likely to use
 _WRITERS, _DAEMON = 0x6761746564_01, 0x6761746564_02
 
@@ -75,6 +79,12 @@ class Backend(ABC):
     @abstractmethod
     def daemon_lock(self) -> Lock:
         """The lock that the daemon holds as long as it runs."""
+
+    tidy_after: int | None = None
+    """After so many records the writer calls `tidy`, once nobody waits; None: never."""
+
+    def tidy(self, cursor: Any) -> None:  # noqa: B027 - nothing, where there is nothing to do
+        """Work that can be done between transactions, so that it need not be done within one."""
 
     @abstractmethod
     def begin(self, cursor: Any) -> None:
@@ -147,13 +157,25 @@ class Sqlite(Backend):
             # before the first table: half the usual size, for most of what one passage costs is the pages
             # that it touches, each written to the -wal in whole
             raw.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                f"wal_autocheckpoint = {WAL_PAGES}",
+                f"journal_size_limit = {WAL_BYTES}",
+            ):
                 raw.execute(f"PRAGMA {pragma}")
 
         return engine
 
     def daemon_lock(self) -> Lock:
         return FileLock(self.path.with_name(f"{self.path.name}.lock"))
+
+    tidy_after = 400
+
+    def tidy(self, cursor: Any) -> None:
+        """Moves what is in the -wal into the database, which SQLite would do within some passage's commit."""
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def begin(self, cursor: Any) -> None:
         cursor.execute("BEGIN IMMEDIATE")

@@ -37,6 +37,8 @@ MOST_WAITING = 10_000
 PATIENCE_S = 2.0
 """How long a caller waits for a locked or lost database before it gets `NotRecorded`."""
 _PAUSE_S = 0.05
+_BUSY = 16
+"""From so many records in a transaction on the next ones are on their way."""
 _STATE = "SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'"
 """The last change of a pass, and the last place in the outbox."""
 LATER_S = 0.1
@@ -92,6 +94,8 @@ class Writer:
         self._given: list[Item] = []
         self._unanswered = 0
         self._unsure = False
+        self._untidy = 0
+        self._busy = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
@@ -180,6 +184,7 @@ class Writer:
         stopping = False
         while hand or self._later or not stopping:
             if not hand and not stopping:
+                self._tidy()
                 first = self._queue.get()
                 if first is _STOP:
                     stopping = True
@@ -212,6 +217,20 @@ class Writer:
             hand.append(self._later.popleft())
         return stop
 
+    def _tidy(self) -> None:
+        """Between transactions, if nobody waits; not under load, when the next ones are about to come."""
+        after = self._backend.tidy_after
+        if after is None or self._untidy < after or self._cursor is None:
+            return
+        if self._busy or self._queue.qsize():
+            return
+        self._untidy = 0
+        try:
+            self._backend.tidy(self._cursor)
+        except Exception as error:
+            # the next transaction meets the same, and tells
+            log.debug("store_not_tidied", error=first_line(error))
+
     def _expired(self, hand: list[Item]) -> list[Item]:
         """Tells those whose patience is over; returns the others."""
         now = time.monotonic()
@@ -243,6 +262,8 @@ class Writer:
             self.last_error = None
         self._tell(batch, time.perf_counter() - started, rows)
         self._unsure = False
+        self._untidy += len(batch)
+        self._busy = len(batch) >= _BUSY
         return []
 
     def _transaction(self, batch: list[Item], *, singly: bool) -> list[OutboxRow]:

@@ -1,9 +1,10 @@
 """The store beside what the disk and SQLite can do at best: durable passages a second, and one caller's wait.
 
 `store.waiting256`: 256 callers, each waiting for its passage before it hands in the next; beside raw sqlite3
-that writes the same rows (a passage and its outbox row, same tables and indexes, WAL, synchronous=FULL) in
-transactions of 100 from one thread with everything made beforehand. `store.single`: one caller alone; beside
-fdatasync after an 8 KB append on the same disk. The sides take turns, each round on new files.
+that writes the same rows (a passage and its outbox row, same tables and indexes, WAL, synchronous=FULL, all
+else as it is by default) in transactions of 100 from one thread with everything made beforehand.
+`store.single`: one caller alone; beside fdatasync after an 8 KB append on the same disk. The sides take
+turns, each round on new files.
 
     python -m tests.benchmarks.store [--rounds 7] [--folder DIR]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -161,6 +163,8 @@ async def single(folder: Path, given: list[PassageRecord]) -> tuple[list[float],
 def measure(rounds: int, parent: Path | None) -> None:
     """Runs both comparisons and prints their results."""
     given = records(PASSAGES, 1)
+    gc.collect()
+    gc.freeze()  # as the daemon does once it has started
     rates: dict[object, list[float]] = {waiting: [], raw_sqlite: []}
     for number, side in turns(rounds, [raw_sqlite, waiting]):
         with tempfile.TemporaryDirectory(dir=parent, prefix="gated-bench-") as folder:
