@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gated.store import backup, encode, migrate
 from gated.store.backend import READERS, Backend, Trouble, backend, writable
+from gated.store.items import first_line
 from gated.store.records import (
     NotReadable,
     OpeningRecord,
@@ -29,7 +30,7 @@ from gated.store.records import (
     StoreInUse,
     StoreUnusable,
 )
-from gated.store.writer import Writer, first_line
+from gated.store.writer import Writer
 
 T = TypeVar("T")
 

@@ -25,6 +25,7 @@ from gated.ports import NotRecorded
 from gated.store.backend import Backend, Trouble
 from gated.store.encode import Encoded
 from gated.store.hot import Statements
+from gated.store.items import Item, Work, first_line, fresh
 from gated.store.locks import Lock
 from gated.store.records import AlreadyRecorded, OutboxRow, StaleDecision, StoreInUse
 from gated.store.sequence import NAME, Sequence
@@ -46,26 +47,6 @@ _STOP = object()
 _NOW = object()
 """Wakes the thread for what was put off."""
 _AWAY = (Trouble.LATER, Trouble.NOT_NOW)
-
-Work = Callable[[Connection], Any]
-
-
-class Item:
-    """One caller's record or work, and what became of it. `unsure`: a commit broke off while it was in it,
-    so it may be on disk."""
-
-    __slots__ = ("deadline", "encoded", "error", "future", "result", "unsure", "work")
-
-    def __init__(
-        self, future: asyncio.Future[Any], deadline: float, encoded: Encoded | None, work: Work | None
-    ) -> None:
-        self.future = future
-        self.deadline = deadline
-        self.encoded = encoded
-        self.work = work
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.unsure = False
 
 
 class _CommitBroke(Exception):
@@ -286,7 +267,7 @@ class Writer:
             for item in batch:
                 if item.encoded is not None:
                     self._write_singly(cursor, item, change)
-        elif records := _fresh(batch, change):
+        elif records := fresh(batch, change):
             self._statements.write(cursor, records, sequence)
         for item in works:
             self._do(conn, item)
@@ -437,25 +418,3 @@ class Writer:
         self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
-
-
-def _fresh(batch: list[Item], change: int) -> list[Encoded]:
-    """The records to write; a passage that was decided before `change` gets its error instead."""
-    records: list[Encoded] = []
-    for item in batch:
-        encoded = item.encoded
-        if encoded is None:
-            continue
-        if encoded.passage is not None and encoded.change < change:
-            item.error = StaleDecision(change)
-        else:
-            item.error = None
-            records.append(encoded)
-    return records
-
-
-def first_line(error: BaseException) -> str:
-    """What a person needs of an error: SQLAlchemy adds the statement and its values, which hold plates."""
-    original = getattr(error, "orig", None) or error
-    text = str(original).strip()
-    return text.splitlines()[0] if text else type(original).__name__
