@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ class FileLock(Lock):
             self._file = None
 
 
+_LINGERS_S = 1.0
+"""The server may take so long to notice that the session of a daemon that has gone is over."""
+
+
 class SessionLock(Lock):
     """An advisory lock of PostgreSQL, held by the session that writes: who cannot write holds no lock."""
 
@@ -68,9 +73,15 @@ class SessionLock(Lock):
         self._key = key
 
     def take(self, raw: Any) -> None:
-        taken = raw.execute(f"SELECT pg_try_advisory_lock({self._key})").fetchone()[0]
-        raw.commit()
-        if not taken:
+        end = time.monotonic() + _LINGERS_S
+        while True:
+            taken = raw.execute(f"SELECT pg_try_advisory_lock({self._key})").fetchone()[0]
+            raw.commit()
+            if taken:
+                return
+            if time.monotonic() < end:
+                time.sleep(0.05)
+                continue
             raise StoreInUse(
                 "another daemon has this PostgreSQL database open; stop it first, for example with"
                 " `systemctl stop gated` on the machine where it runs"
