@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query
 from pydantic import Field
@@ -219,15 +219,7 @@ def router(services: Services, once: Once) -> APIRouter:
         "/{pass_id}",
         summary="Change fields of a pass",
         response_model=PassOut,
-        **declares(
-            Permission.PASSES_WRITE,
-            problems.PASS_NOT_FOUND,
-            problems.PASS_REVOKED,
-            problems.VERSION_CONFLICT,
-            body=True,
-            keyed=True,
-            headers={**ETAG, **REPLAYED},
-        ),
+        **_changing(),
     )
     async def patch_pass(
         pass_id: PassId,
@@ -248,15 +240,7 @@ def router(services: Services, once: Once) -> APIRouter:
         "/{pass_id}/renew",
         summary="Make a pass valid for longer",
         response_model=PassOut,
-        **declares(
-            Permission.PASSES_WRITE,
-            problems.PASS_NOT_FOUND,
-            problems.PASS_REVOKED,
-            problems.VERSION_CONFLICT,
-            body=True,
-            keyed=True,
-            headers={**ETAG, **REPLAYED},
-        ),
+        **_changing(),
     )
     async def renew_pass(
         pass_id: PassId,
@@ -298,3 +282,16 @@ def router(services: Services, once: Once) -> APIRouter:
         )
 
     return api
+
+
+def _changing() -> dict[str, Any]:
+    """What is declared of a route that changes a live pass."""
+    return declares(
+        Permission.PASSES_WRITE,
+        problems.PASS_NOT_FOUND,
+        problems.PASS_REVOKED,
+        problems.VERSION_CONFLICT,
+        body=True,
+        keyed=True,
+        headers={**ETAG, **REPLAYED},
+    )
