@@ -74,10 +74,30 @@ def endpoint(settings: MqttSettings, *, client_id: str, version: Version, will_t
     )
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that still reads why the peer hung up when a write finds it gone: in TLS 1.3 a certificate is
+    refused after the handshake, so that our first write may come upon an end whose alert nobody has read."""
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        try:
+            return super().send(data, flags)
+        except (ssl.SSLEOFError, ssl.SSLSyscallError, ConnectionError) as gone:
+            try:
+                self.recv(1)
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError as alert:
+                raise alert from gone
+            except OSError:
+                pass
+            raise
+
+
 class TlsContext(ssl.SSLContext):
     """A context that knows its last socket: when a handshake fails, paho leaves the socket to the garbage
     collector."""
 
+    sslsocket_class = _TlsSocket
     last: ssl.SSLSocket | None = None
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,8 +20,8 @@ import structlog
 from pydantic import ValidationError
 
 from gated.mqtt.client import Backoff, Mqtt, probe
-from gated.mqtt.endpoint import BrokerRefused, BrokerUnreachable
-from gated.mqtt.settings import MqttSettings
+from gated.mqtt.endpoint import BrokerRefused, BrokerUnreachable, tls_context
+from gated.mqtt.settings import MqttSettings, TlsSettings
 from gated.store.store import Store
 from tests.mqtt.conftest import QUICK, ROOT, SITE, App, Subscriber, now, put, running, until
 from tests.mqtt.samples import passages
@@ -234,6 +237,34 @@ async def test_a_client_certificate(store: Store, tmp_path: Path, certificates: 
         async with away(store, host="localhost", port=broker.port, tls={"ca": certificates.ca_crt}) as mqtt:
             await until(lambda: mqtt.state.state == "refused", "refused")
             assert "certificate" in (mqtt.state.error or "")
+
+
+def test_a_write_to_a_broker_that_has_gone_tells_the_alert_it_left_behind(certificates: Certificates) -> None:
+    """In TLS 1.3 the certificate is judged after the handshake; a write may meet the end before the alert."""
+    judge = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    judge.load_cert_chain(certificates.server_crt, certificates.server_key)
+    judge.load_verify_locations(certificates.ca_crt)
+    judge.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            held, _ = server.accept()
+            with held, pytest.raises(ssl.SSLError):
+                judge.wrap_socket(held, server_side=True)
+
+        broker = threading.Thread(target=refuse)
+        broker.start()
+        context = tls_context(TlsSettings(ca=certificates.ca_crt))
+        with (
+            socket.create_connection(server.getsockname()) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            broker.join(5)
+            client.setblocking(False)
+            with pytest.raises(ssl.SSLError, match="(?i)alert certificate required"):
+                for _ in range(100):  # the first is answered with a reset, a later one fails
+                    client.send(b"CONNECT")
+                    time.sleep(0.01)
 
 
 @mosquitto
