@@ -5,9 +5,11 @@ HTTP and are opened by the reply), the load comes from a process of its own (`pa
 exactly is measured). Every run is checked: as many openings as passages in the database that were granted,
 as many messages at a stock MQTT subscriber.
 
-    python -m tests.benchmarks.path [--peer node-red] [--passes N] [--seconds S] [--rounds N] [--rates 10,100]
+    python -m tests.benchmarks.path [--peer node-red] [--bare] [--passes N] [--seconds S] [--rounds N]
+        [--rates 10,100,most]
 
-With `--peer node-red` the same work runs on Node-RED in turn; with `--passes 1000000` beside 12,000 passes.
+With `--peer node-red` the same work runs on Node-RED in turn; with `--bare` on the bare libraries, which tells
+what is left to win on this machine; with `--passes 1000000` beside 12,000 passes.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
-from tests.benchmarks import nodered, path_gated
+from tests.benchmarks import nodered, path_bare, path_gated
 from tests.benchmarks.path_world import CACHE, LANES, Subscriber, broker
 from tests.benchmarks.report import emit, fault, finish, note_if_busy, percentile, say, turns
 
@@ -47,6 +49,10 @@ class System(Protocol):
     def granted(self) -> int:
         """How many granted passages its database holds."""
         ...
+
+
+Start = Callable[[Path, int, int], AbstractContextManager[System]]
+"""Starts a system: its folder, how many passes, the port of its broker."""
 
 
 @dataclass(slots=True)
@@ -139,27 +145,27 @@ def _words(rate: float | None) -> str:
 
 
 @contextmanager
-def _sides(folder: Path, passes: int, peer: bool) -> Iterator[list[Side]]:
+def _sides(folder: Path, passes: int, peer: bool, bare: bool) -> Iterator[list[Side]]:
+    wanted: list[tuple[str, int, Start]] = [
+        (f"gated, {count:,} passes", count, path_gated.running) for count in sorted({PASSES, passes})
+    ]
+    if peer:
+        wanted.append(("node-red", PASSES, nodered.running))
+    if bare:
+        wanted.append(("bare", PASSES, path_bare.running))
     with ExitStack() as stack:
         sides = []
-        for count in sorted({PASSES, passes}):
-            port = stack.enter_context(broker(folder / f"broker-{count}")).port
-            say(f"starting gated with {count:,} passes")
-            gated = stack.enter_context(path_gated.running(folder / f"gated-{count}", count, port))
-            subscriber = Subscriber(port, "gated/+/lanes/+/passages", folder / f"received-{count}")
+        for number, (name, count, start) in enumerate(wanted):
+            port = stack.enter_context(broker(folder / f"broker-{number}")).port
+            say(f"starting {name}")
+            system = stack.enter_context(start(folder / f"side-{number}", count, port))
+            subscriber = Subscriber(port, "gated/+/lanes/+/passages", folder / f"received-{number}")
             stack.callback(subscriber.close)
-            sides.append(Side(f"gated, {count:,} passes", count, gated, subscriber))
-        if peer:
-            port = stack.enter_context(broker(folder / "broker-peer")).port
-            say(f"starting Node-RED with {PASSES:,} passes")
-            node_red = stack.enter_context(nodered.running(folder / "node-red", PASSES, port))
-            subscriber = Subscriber(port, "gated/+/lanes/+/passages", folder / "received-peer")
-            stack.callback(subscriber.close)
-            sides.append(Side("node-red", PASSES, node_red, subscriber))
+            sides.append(Side(name, count, system, subscriber))
         yield sides
 
 
-def _report(gated: Side, million: Side | None, peer: Side | None) -> None:
+def _report(gated: Side, million: Side | None, peer: Side | None, bare: Side | None) -> None:
     for rate, runs in gated.runs.items():
         at, n = _words(rate), len(runs.latencies)
         if rate is SUSTAINED:
@@ -175,6 +181,8 @@ def _report(gated: Side, million: Side | None, peer: Side | None) -> None:
             emit(f"path.generator_late_p99@{at}", percentile(runs.lateness, 0.99) * 1e3, "ms", n=n)
         if peer:
             _beside_peer(rate, runs, peer.runs[rate])
+        if bare:
+            _beside_bare(rate, runs, bare.runs[rate])
         if million and rate is not SUSTAINED:
             larger = million.runs[rate]
             for share, name in ((0.5, "p50"), (0.99, "p99")):
@@ -206,9 +214,22 @@ def _beside_peer(rate: float | None, ours: Runs, theirs: Runs) -> None:
         )  # fmt: skip
 
 
+def _beside_bare(rate: float | None, ours: Runs, bare: Runs) -> None:
+    """Shares of what the libraries alone can do; no limit, for nothing useful could reach 1."""
+    n = len(bare.latencies)
+    if rate is SUSTAINED:
+        emit("path.bare.sustained", max(bare.replied), "passages/s", n=n)
+        emit("path.bare.processor_a_passage", bare.processor / n * 1e6, "us", n=n)
+        emit("path.sustained_share_of_bare", min(ours.replied) / max(bare.replied), "", n=n)
+        return
+    for share, name in ((0.5, "p50"), (0.99, "p99")):
+        emit(f"path.bare.{name}@{_words(rate)}", bare.p(share), "ms", n=n)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench path", description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", choices=["node-red"], help="measure Node-RED doing the same, in turn")
+    parser.add_argument("--bare", action="store_true", help="measure the bare libraries as well, in turn")
     parser.add_argument("--passes", type=int, default=PASSES, help="measure with so many as well")
     parser.add_argument("--rates", default="10,100,1000,most", help="reads a second")
     parser.add_argument("--seconds", type=float, default=15, help="of each run")
@@ -221,7 +242,7 @@ def main() -> int:
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
     try:
-        with _sides(folder, arguments.passes, arguments.peer is not None) as sides:
+        with _sides(folder, arguments.passes, peer=arguments.peer is not None, bare=arguments.bare) as sides:
             floor: dict[float, list[float]] = {}
             for side in sides:  # connections, caches, compiled code
                 _load(side.system.port, side.passes, 200, 3)
@@ -239,6 +260,7 @@ def main() -> int:
                 sides[0],
                 sides[1] if arguments.passes != PASSES else None,
                 by_name.get("node-red"),
+                by_name.get("bare"),
             )
             for rate, times in floor.items():
                 for share, name in ((0.5, "p50"), (0.99, "p99")):
