@@ -8,7 +8,7 @@ as many messages at a stock MQTT subscriber.
     python -m tests.benchmarks.path [--peer node-red] [--bare] [--passes N] [--seconds S] [--rounds N]
         [--rates 10,100,most]
 
-With `--peer node-red` the same work runs on Node-RED in turn; with `--bare` on the bare libraries, which tells
+With `--peer node-red` the same work runs on Node-RED in turn; with `--bare` on the bare libraries, to tell
 what is left to win on this machine; with `--passes 1000000` beside 12,000 passes.
 """
 
