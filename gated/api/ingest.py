@@ -23,6 +23,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from gated.api import problems
+from gated.api.cycle import REPLY
 from gated.api.limits import FailureLimiter, peer_key
 from gated.api.problems import Problem
 from gated.api.services import DeviceAuth, Services
@@ -87,7 +88,7 @@ class Ingest:
                 )
             )
         self._services.metrics.push(reply.status)
-        await _send(reply, receive, send)
+        await _send(reply, send)
 
     async def _answer(self, device_id: str, path: str, scope: Scope, receive: Receive) -> PushReply:
         if scope["method"] not in _METHODS:
@@ -165,25 +166,14 @@ class Ingest:
         slow, `_Gone` if the peer went; then nothing of it counts any more."""
         if length is not None and int(length) > limit:  # the parser of HTTP refused what is no number
             raise _too_large(limit)
-        held = 0
-        whole = False
+        message = _at_once(receive)
+        if message is not None and not message.get("more_body", False):
+            body = _piece(message)
+            self._hold(len(body), len(body), limit)
+            return body
         try:
             async with asyncio.timeout(self._body_s):
-                parts: bytearray | None = None
-                while True:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        raise _Gone
-                    part: bytes = message.get("body", b"")
-                    held += len(part)
-                    self._hold(len(part), held, limit)
-                    if not message.get("more_body", False):
-                        whole = True
-                        return part if parts is None else bytes(parts + part)
-                    if parts is None:
-                        parts = bytearray(part)
-                    else:
-                        parts += part
+                return await self._read_on(message, receive, limit)
         except TimeoutError:
             raise Problem(
                 problems.TIMEOUT,
@@ -191,23 +181,46 @@ class Ingest:
                 f"{self._body_s:g} 秒内未收到完整内容。",
                 headers={"Connection": "close"},
             ) from None
+
+    async def _read_on(self, message: MutableMapping[str, Any] | None, receive: Receive, limit: int) -> bytes:
+        """The whole body, of which `message` came already; however long it takes."""
+        parts = bytearray()
+        whole = False
+        try:
+            while not whole:
+                if message is None:
+                    message = await receive()
+                part = _piece(message)
+                self._hold(len(part), len(parts) + len(part), limit)
+                parts += part
+                whole = not message.get("more_body", False)
+                message = None
+            return bytes(parts)
         finally:
             if not whole:
-                self._held -= held
+                self._held -= len(parts)
 
     def _hold(self, added: int, total: int, max_body: int) -> None:
         """Counts bytes of a body that came. Raises a Problem if the body, or all bodies together, are too
-        many."""
-        self._held += added
+        many; then they do not count."""
         if total > max_body:
             raise _too_large(max_body)
-        if self._held > self._memory:
+        if self._held + added > self._memory:
             raise Problem(
                 problems.BUSY,
                 "Too many large pushes are being read at once.",
                 "同时推送的内容过大。",
                 headers={"Retry-After": "1"},
             )
+        self._held += added
+
+
+def _piece(message: MutableMapping[str, Any]) -> bytes:
+    """The bytes that a message of `receive` brought. Raises `_Gone` if it says that the peer went."""
+    if message["type"] != "http.request":
+        raise _Gone
+    part: bytes = message.get("body", b"")
+    return part
 
 
 def _too_large(limit: int) -> Problem:
@@ -249,45 +262,36 @@ def _problem_reply(problem: Problem, *, expects_body: bool = False) -> PushReply
     return PushReply(problem.kind.status, problem.body(), problems.MEDIA_TYPE, headers)
 
 
-async def _send(reply: PushReply, receive: Receive, send: Send) -> None:
+async def _send(reply: PushReply, send: Send) -> None:
     """Sends a reply and tells the adapter whether it was handed to the socket."""
-    headers = [
-        (b"content-type", reply.content_type.encode("latin-1")),
-        (b"content-length", b"%d" % len(reply.body)),
-    ]
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", reply.content_type.encode("latin-1")),)
     if reply.headers:
-        headers += [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in reply.headers.items()]
-    sent = reply.sent
-    if sent is None:
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
-        return
+        headers += tuple((n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in reply.headers.items())
     handed = False
     try:
-        if not _peer_gone(receive):
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
-            handed = True
+        await send({"type": REPLY, "status": reply.status, "headers": headers, "body": reply.body})
+        handed = True
     except OSError:
         handed = False
     finally:
-        sent(handed)
+        if reply.sent is not None:
+            reply.sent(handed)
 
 
-def _peer_gone(receive: Receive) -> bool:
-    """Whether the peer has closed the connection, without waiting.
+def _at_once(receive: Receive) -> MutableMapping[str, Any] | None:
+    """What `receive()` has without waiting, else None.
 
-    After the whole body `receive()` waits until the peer goes, and the server drops what is sent after that
-    without a word. So the coroutine is stepped once: if it ends at once, it says that the peer has gone; if
-    it would wait, it is closed again. A task that waits beside every push would cost more than the push.
+    Its coroutine is stepped once: if it ends at once, that is the message; if it would wait, it is closed
+    again. Nearly every body is here before its push is looked at, and a timer costs more than reading it.
     """
     waiting = receive().__await__()
     try:
         next(waiting)
     except StopIteration as ended:
-        return bool(ended.value["type"] == "http.disconnect")
+        message: MutableMapping[str, Any] = ended.value
+        return message
     finally:
         close = getattr(waiting, "close", None)
         if close is not None:
             close()
-    return False
+    return None
