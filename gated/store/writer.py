@@ -3,13 +3,12 @@
 While one transaction is synced to disk the next callers queue up, so transactions grow with the load and one
 caller alone waits for nobody. Who is told that its record is durable is told after the commit. The thread
 outlives every error of the database: callers get `NotRecorded` in time, and once the cause is gone it goes
-on by itself. It knows records as rows (`gated.store.encode`) and other writes as functions.
+on by itself. What a transaction does is in `gated.store.transactions`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections import deque
@@ -19,17 +18,14 @@ from queue import SimpleQueue
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine
 
 from gated.ports import NotRecorded
-from gated.store.backend import Backend, Trouble
+from gated.store.backend import Backend
 from gated.store.encode import Encoded
-from gated.store.hot import Statements
-from gated.store.items import Item, Work, first_line, fresh
+from gated.store.items import Item, Work, first_line
 from gated.store.locks import Lock
-from gated.store.records import AlreadyRecorded, OutboxRow, StaleDecision, StoreInUse
-from gated.store.sequence import NAME, Sequence
-from gated.times import to_us
+from gated.store.records import OutboxRow
+from gated.store.transactions import Transactions
 
 log = structlog.get_logger()
 
@@ -40,17 +36,12 @@ PATIENCE_S = 2.0
 _PAUSE_S = 0.05
 _BUSY = 16
 """From so many records in a transaction on the next ones are on their way."""
-_STATE = "SELECT value, (SELECT max(id) FROM outbox) FROM counters WHERE name = 'passes'"
-"""The last change of a pass, and the last place in the outbox."""
+_ALONE = 2
+"""Up to so many records in a transaction its caller was alone: its record, and one that was put off."""
 LATER_S = 0.1
 _STOP = object()
 _NOW = object()
 """Wakes the thread for what was put off."""
-_AWAY = (Trouble.LATER, Trouble.NOT_NOW)
-
-
-class _CommitBroke(Exception):
-    """The connection was lost in a commit: nobody knows whether it was made."""
 
 
 class Writer:
@@ -64,28 +55,20 @@ class Writer:
         clock: Callable[[], datetime],
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._backend = backend
-        self._engine: Engine = backend.writing()
-        self._lock = lock
-        self._clock = clock
+        self._transactions = Transactions(backend, lock=lock, clock=clock)
+        self._tidy_after = backend.tidy_after
         self._patience_s = patience_s
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._later: deque[Item] = deque()
         self._later_due: asyncio.TimerHandle | None = None
         self._given: list[Item] = []
         self._unanswered = 0
-        self._unsure = False
+        self._alone = True
         self._untidy = 0
         self._busy = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
-        self._statements = Statements(self._engine.dialect)
-        self._sequence = Sequence()
-        self._conn: Connection | None = None
-        self.raw: Any = None
-        """The driver's connection."""
-        self._cursor: Any = None
         self.last_error: str | None = None
         """Why the last attempt failed; None since one has succeeded."""
 
@@ -93,7 +76,12 @@ class Writer:
 
     def open(self) -> None:
         """Connects and takes the daemon's lock. Blocks. Raises StoreInUse, and what the database raises."""
-        self._connect()
+        self._transactions.connect()
+
+    @property
+    def raw(self) -> Any:
+        """The driver's connection."""
+        return self._transactions.raw
 
     def start(self, committed: Callable[[int, float, list[OutboxRow]], None]) -> None:
         """Starts the thread, for callers on the running loop. `committed` is called there after each
@@ -118,7 +106,9 @@ class Writer:
         self._unanswered += 1
         if not later:
             self._given.append(item)
-            if len(self._given) == 1:
+            if self._alone and self._unanswered == len(self._later) + 1:
+                self._hand_over()
+            elif len(self._given) == 1:
                 self._loop.call_soon(self._hand_over)
             return future
         self._later.append(item)
@@ -128,7 +118,8 @@ class Writer:
 
     def _hand_over(self) -> None:
         """Hands over what this turn of the loop has brought, at its end: given one by one, the first would
-        wake the thread, which would then wrestle for the interpreter with the loop that is still busy."""
+        wake the thread, which would then wrestle for the interpreter with the loop that is still busy. One
+        caller alone does not wait for that end."""
         if self._given:
             self._queue.put(self._given)
             self._given = []
@@ -156,7 +147,7 @@ class Writer:
 
     def close_unstarted(self) -> None:
         """Undoes `open`, where the thread was never started."""
-        self._shut()
+        self._transactions.close()
 
     # --- in the thread ----------------------------------------------------------------------------------
 
@@ -183,7 +174,7 @@ class Writer:
                 hand = self._expired(hand)
                 if hand:
                     time.sleep(_PAUSE_S)
-        self._shut()
+        self._transactions.close()
 
     def _take(self, hand: list[Item], most: int) -> bool:
         """Takes over what is queued, and what was put off. True if the writer is to stop after it."""
@@ -200,17 +191,11 @@ class Writer:
 
     def _tidy(self) -> None:
         """Between transactions, if nobody waits; not under load, when the next ones are about to come."""
-        after = self._backend.tidy_after
-        if after is None or self._untidy < after or self._cursor is None:
+        if self._tidy_after is None or self._untidy < self._tidy_after:
             return
-        if self._busy or self._queue.qsize():
-            return
-        self._untidy = 0
-        try:
-            self._backend.tidy(self._cursor)
-        except Exception as error:
-            # the next transaction meets the same, and tells
-            log.debug("store_not_tidied", error=first_line(error))
+        if not self._busy and not self._queue.qsize():
+            self._untidy = 0
+            self._transactions.tidy()
 
     def _expired(self, hand: list[Item]) -> list[Item]:
         """Tells those whose patience is over; returns the others."""
@@ -227,145 +212,39 @@ class Writer:
         """One transaction of these items; resolves those that are through, returns those to try again."""
         started = time.perf_counter()
         try:
-            singly = self._unsure and any(item.unsure for item in batch)
-            try:
-                rows = self._transaction(batch, singly=singly)
-            except Exception as error:
-                if singly or self._trouble(error) in _AWAY:
-                    raise
-                # one of them cannot be written: find out which, and write the others
-                self._roll_back()
-                rows = self._transaction(batch, singly=True)
+            rows = self._transactions.commit(batch)
         except Exception as error:
             return self._failed(batch, error)
         if self.last_error is not None:
             log.info("store_writes_again", was=self.last_error)
             self.last_error = None
-        self._tell(batch, time.perf_counter() - started, rows)
-        self._unsure = False
         self._untidy += len(batch)
         self._busy = len(batch) >= _BUSY
+        self._tell(batch, time.perf_counter() - started, rows)
         return []
-
-    def _transaction(self, batch: list[Item], *, singly: bool) -> list[OutboxRow]:
-        """Writes and commits; sets result or error of each item. Returns the new outbox rows."""
-        if self._cursor is None:
-            self._connect()
-        conn, cursor, sequence = self._conn, self._cursor, self._sequence
-        assert conn is not None  # noqa: S101 - _connect
-        works = [item for item in batch if item.work is not None]
-        # where SQLAlchemy is to see the transaction, for works, it begins and ends it
-        transaction = conn.begin() if works else None
-        if transaction is None:
-            self._backend.begin(cursor)
-        self._backend.lock_writers(cursor)
-        cursor.execute(_STATE)
-        change, last = cursor.fetchone()
-        first = last or 0
-        sequence.begin(cursor, first, to_us(self._clock()))
-        if singly:
-            for item in batch:
-                if item.encoded is not None:
-                    self._write_singly(cursor, item, change)
-        elif records := fresh(batch, change):
-            self._statements.write(cursor, records, sequence)
-        for item in works:
-            self._do(conn, item)
-        try:
-            if transaction is not None:
-                transaction.commit()
-            else:
-                self.raw.commit()
-        except Exception as error:
-            if self._backend.trouble(error) is Trouble.LATER:
-                raise _CommitBroke(first_line(error)) from error
-            raise
-        return sequence.fresh
-
-    def _write_singly(self, cursor: Any, item: Item, change: int) -> None:
-        """One record under a savepoint of its own."""
-        encoded = item.encoded
-        assert encoded is not None  # noqa: S101 - the caller's check
-        item.error = None
-        if encoded.passage is not None:
-            known = self._statements.decided_at(cursor, encoded.id)
-            if known is not None:
-                if not (item.unsure and known == encoded.decided_at):
-                    item.error = AlreadyRecorded(encoded.id)
-                return
-            if encoded.change < change:
-                item.error = StaleDecision(change)
-                return
-        mark = self._sequence.mark()
-        cursor.execute("SAVEPOINT one")
-        try:
-            self._statements.write(cursor, (encoded,), self._sequence)
-        except Exception as error:
-            if self._trouble(error) in _AWAY:
-                raise
-            cursor.execute("ROLLBACK TO SAVEPOINT one")
-            self._sequence.undo(mark)
-            log.error("record_not_writable", id=encoded.id, error=str(error))
-            item.error = NotRecorded(f"the record cannot be written: {error}")
-        cursor.execute("RELEASE SAVEPOINT one")
-
-    def _do(self, conn: Connection, item: Item) -> None:
-        """A caller's own work under a savepoint; its errors are its caller's."""
-        assert item.work is not None  # noqa: S101 - the caller's check
-        mark = self._sequence.mark()
-        item.error = None
-        savepoint = conn.begin_nested()
-        try:
-            item.result = item.work(conn)
-            savepoint.commit()
-        except Exception as error:
-            if self._trouble(error) in _AWAY:
-                raise
-            savepoint.rollback()
-            self._sequence.undo(mark)
-            item.error = error
 
     def _failed(self, batch: list[Item], error: Exception) -> list[Item]:
         """After a transaction that came to nothing: those for whom another try makes sense are returned."""
-        broke = isinstance(error, _CommitBroke)
-        trouble = self._trouble(error)
-        self._roll_back()
-        if not (trouble is Trouble.LATER and self._backend.keeps_connection(error)):
-            self._disconnect()
+        again = self._transactions.failed(batch, error)
         why = first_line(error)
         if self.last_error is None:
             log.warning("store_cannot_write", why=why, waiting=self.depth)
         self.last_error = why
-        waiting: list[Item] = []
-        over: list[Item] = []
-        for item in batch:
-            if broke and item.work is None:
-                item.unsure = self._unsure = True
-            elif broke:
-                item.error = NotRecorded(f"{why}; it may have been written all the same")
-                over.append(item)
-                continue
-            if trouble is Trouble.LATER:
-                waiting.append(item)
-            else:
-                item.error = NotRecorded(why)
-                over.append(item)
-        self._tell(over, 0.0, [])
-        return waiting
-
-    def _trouble(self, error: Exception) -> Trouble:
-        if isinstance(error, _CommitBroke | StoreInUse):
-            return Trouble.LATER
-        return self._backend.trouble(error)
+        self._tell([item for item in batch if item.error is not None], 0.0, [])
+        return again
 
     def _tell(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         """Wakes the callers, all of them with one wake-up of the loop."""
-        if items:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._resolve, items, seconds, rows)
+        if not items:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._resolve, items, seconds, rows)
+        except RuntimeError:
+            log.debug("store_not_waited_for", items=len(items))  # the loop is closed: nobody waits any more
 
     def _resolve(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         self._unanswered -= len(items)
+        self._alone = len(items) <= _ALONE
         for item in items:
             future = item.future
             if future.done():
@@ -376,45 +255,3 @@ class Writer:
                 future.set_exception(item.error)
         if seconds:
             self._committed(len(items), seconds, rows)
-
-    # --- the connection ---------------------------------------------------------------------------------
-
-    def _connect(self) -> None:
-        conn = self._engine.connect()
-        try:
-            raw = conn.connection.driver_connection
-            if self._lock is not None:
-                self._lock.take(raw)
-            cursor = raw.cursor()  # type: ignore[union-attr]
-        except BaseException:
-            conn.close()
-            raise
-        self._sequence.forget()
-        conn.info[NAME] = self._sequence
-        self._conn, self.raw, self._cursor = conn, raw, cursor
-
-    def _roll_back(self) -> None:
-        self._sequence.forget()
-        if self._conn is None:
-            return
-        try:
-            if (transaction := self._conn.get_transaction()) is not None:
-                transaction.rollback()
-            self.raw.rollback()
-        except Exception as error:
-            log.debug("store_rollback_failed", error=str(error))
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        conn, self._conn, self.raw, self._cursor = self._conn, None, None, None
-        if conn is not None:
-            with contextlib.suppress(Exception):  # it is broken already, and thrown away
-                conn.invalidate()
-            with contextlib.suppress(Exception):
-                conn.close()
-
-    def _shut(self) -> None:
-        self._disconnect()
-        self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
