@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -98,28 +96,62 @@ class Presence:
         return DeviceUnavailable(f"it has pushed nothing for {self._silent_after:g} s")
 
 
-@dataclass(eq=False, slots=True)
 class _Order:
-    """One pulse on its way into a reply."""
+    """One pulse on its way into a reply; once `carried`, it is with no exchange any more. `outcome` is what
+    `ReplyOpener.open` awaits."""
 
-    pulse: Pulse
-    outcome: asyncio.Future[Opened]
-    carried: bool = False
+    __slots__ = ("carried", "outcome", "pulse")
+
+    def __init__(self, pulse: Pulse, outcome: asyncio.Future[Opened]) -> None:
+        self.pulse = pulse
+        self.outcome = outcome
+        self.carried = False
+
+    def ended(self, outcome: OpeningOutcome, detail: str) -> None:
+        """Says what became of it; only the first word counts."""
+        if not self.outcome.done():
+            self.outcome.set_result(Opened(outcome, detail))
+
+    def sent(self, written: bool) -> None:
+        """What the server says of the reply that carried it."""
+        if written:
+            self.ended(OpeningOutcome.ACCEPTED, "given to the device in its reply")
+        else:
+            self.ended(OpeningOutcome.UNCERTAIN, "the device hung up before its reply was sent")
 
 
-@dataclass(eq=False, slots=True)
 class Exchange:
-    """One push that is being answered. `key`: of its event. `opens`: whether the device acts on this reply;
-    a backlog push never opens."""
+    """One push that is being answered: a context manager, from its arrival until its reply is built.
 
-    key: str | None
-    opens: bool
-    order: _Order | None = None
-    _news: asyncio.Future[None] | None = None
+    `key`: of its event. `opens`: whether the reply may still be given a pulse: the device does not act on
+    replies to backlog, nor on the first one of an event that it sent again, for it gave that request up.
+    `opening`: what the event caused at this device's barrier, as far as is known.
+    """
+
+    __slots__ = ("_news", "_opener", "key", "opening", "opens", "order")
+
+    def __init__(self, opener: ReplyOpener, key: str | None, opens: bool) -> None:
+        self.key = key
+        self.opens = opens
+        self.opening: asyncio.Future[Opened] | None = None
+        self.order: _Order | None = None
+        self._opener = opener
+        self._news: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._opener.began(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opener.ended(self)
 
     def attach(self, order: _Order) -> None:
         """This reply is to carry the order."""
         self.order = order
+        self.tell()
+
+    def tell(self, _: object = None) -> None:
+        """There is news for whoever waits in `attached`."""
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
@@ -127,19 +159,27 @@ class Exchange:
         """Waits until an order is attached, but no longer than `within_s`; `or_over`: nor when the opening
         that the event caused ends without one (it was suppressed, say). It is never cancelled: it belongs
         to the lane."""
-        if self.order is not None or (or_over is not None and or_over.done()):
-            return
-        news = self._news = asyncio.get_running_loop().create_future()
-
-        def over(_: object) -> None:
-            if not news.done():
-                news.set_result(None)
-
         if or_over is not None:
-            or_over.add_done_callback(over)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await news
+            self._opener.caused(self, or_over)
+        if self._settled():
+            return
+        await asyncio.sleep(0)  # an opening that need not wait its turn is attached then
+        if self._settled():
+            return
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        timer = loop.call_later(within_s, self.tell)
+        if self.opening is not None:
+            self.opening.add_done_callback(self.tell)
+        try:
+            await self._news
+        finally:
+            timer.cancel()
+
+    def _settled(self) -> bool:
+        """Whether nothing is left to wait for."""
+        over = self.opening is not None and self.opening.done()
+        return self.order is not None or over or not self.opens
 
 
 class ReplyOpener:
@@ -148,6 +188,9 @@ class ReplyOpener:
     An opening is attached to the push that it answers, else to any push that is being answered and can
     carry it; else it waits `wait_s` for one, and is withdrawn: UNREACHABLE. Once in a reply it is ACCEPTED
     when the server wrote the reply to the device, and UNCERTAIN when the device had gone or nobody said.
+
+    A device that sends an event again, while the first request is still being answered, has given that one
+    up: what its reply would have carried goes into the reply to the latest.
     """
 
     def __init__(self, wait_s: float) -> None:
@@ -156,37 +199,56 @@ class ReplyOpener:
         self._exchanges: list[Exchange] = []
 
     async def open(self, pulse: Pulse) -> Opened:
-        order = _Order(pulse, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        order = _Order(pulse, loop.create_future())
+        timer = loop.call_later(self.wait_s, self._late, order)
         self._place(order)
         try:
-            # not awaited itself: a time-out would cancel it
-            await asyncio.wait((order.outcome,), timeout=self.wait_s)
-            if order.carried and not order.outcome.done():
-                await asyncio.wait((order.outcome,), timeout=_SENT_GRACE_S)
+            return await order.outcome
         finally:
-            self._withdraw(order)
-        if order.outcome.done():
-            return order.outcome.result()
-        if order.carried:
-            return Opened(OpeningOutcome.UNCERTAIN, "given to the device in a reply; nobody said it arrived")
-        return Opened(
-            OpeningOutcome.UNREACHABLE,
-            f"the device asked nothing within {self.wait_s:g} s, so there was no reply to open by; not sent",
-        )
+            timer.cancel()
+            if not order.carried:
+                self._remove(order)
 
-    @contextmanager
-    def exchange(self, key: str | None, *, opens: bool) -> Iterator[Exchange]:
-        """A push, from its arrival until its reply is built. An order that was attached and not taken (the
-        event could not be recorded) goes back to waiting."""
-        exchange = Exchange(key, opens)
+    def withdraw(self, opening_id: str) -> bool:
+        """See `gated.ports.Withdraws`."""
+        attached = [each.order for each in self._exchanges if each.order is not None]
+        for order in (*self._waiting, *attached):
+            if order.pulse.id == opening_id and not order.outcome.done():
+                self._remove(order)
+                order.ended(OpeningOutcome.SUPPRESSED, "withdrawn before it was sent")
+                return True
+        return False
+
+    def exchange(self, key: str | None, *, opens: bool) -> Exchange:
+        """A push, to be entered at its arrival and left when its reply is built. An order that was attached
+        and not taken (the event could not be recorded) goes back to waiting."""
+        return Exchange(self, key, opens)
+
+    def began(self, exchange: Exchange) -> None:
+        """A push came. It takes over from an earlier one of the same event."""
+        if exchange.opens and exchange.key is not None and self._exchanges:
+            given_up = self._open_exchange(exchange.key)
+            if given_up is not None:
+                given_up.opens = False
+                exchange.opening = given_up.opening
+                exchange.order, given_up.order = given_up.order, None
+                given_up.tell()
         self._exchanges.append(exchange)
-        try:
-            yield exchange
-        finally:
-            self._exchanges.remove(exchange)
-            order, exchange.order = exchange.order, None
-            if order is not None and not order.carried:
-                self._place(order)
+
+    def ended(self, exchange: Exchange) -> None:
+        """The reply to a push is built, or it has failed."""
+        self._exchanges.remove(exchange)
+        if exchange.order is not None:
+            self._place(exchange.order)
+
+    def caused(self, exchange: Exchange, opening: asyncio.Future[Opened]) -> None:
+        """A push's event caused an opening: it, or the one that took over from it, is to carry it."""
+        exchange.opening = opening
+        if not exchange.opens and exchange.key is not None:
+            latest = self._open_exchange(exchange.key)
+            if latest is not None:
+                latest.opening = opening
 
     async def hold(self, exchange: Exchange, for_s: float) -> None:
         """Holds the reply to a poll back until there is a pulse for it, or for so long."""
@@ -197,41 +259,53 @@ class ReplyOpener:
     def take(self, exchange: Exchange) -> tuple[Pulse, Callable[[bool], None]] | None:
         """The pulse that this reply is to carry and whom to tell that it was sent, or None. From here on
         the pulse counts as sent."""
-        if exchange.order is None and exchange.opens and self._waiting:
-            exchange.order = self._waiting.popleft()
-        order = exchange.order
-        if order is None:
+        order, exchange.order = exchange.order, None
+        if order is None and exchange.opens and self._waiting:
+            order = self._waiting.popleft()
+        if order is None or order.outcome.done():
             return None
+        exchange.opens = False  # one is enough
         order.carried = True
+        return order.pulse, order.sent
 
-        def sent(written: bool) -> None:
-            if not order.outcome.done():
-                order.outcome.set_result(
-                    Opened(OpeningOutcome.ACCEPTED, "given to the device in its reply")
-                    if written
-                    else Opened(OpeningOutcome.UNCERTAIN, "the device hung up before its reply was sent")
-                )
+    def _late(self, order: _Order) -> None:
+        if order.carried:
+            asyncio.get_running_loop().call_later(
+                _SENT_GRACE_S,
+                order.ended,
+                OpeningOutcome.UNCERTAIN,
+                "given to the device in a reply; nobody said it arrived",
+            )
+            return
+        self._remove(order)
+        order.ended(
+            OpeningOutcome.UNREACHABLE,
+            f"the device asked nothing within {self.wait_s:g} s, so there was no reply to open by; not sent",
+        )
 
-        return order.pulse, sent
+    def _open_exchange(self, key: str) -> Exchange | None:
+        """The one of an event whose reply the device acts on."""
+        return next((each for each in self._exchanges if each.opens and each.key == key), None)
 
     def _place(self, order: _Order) -> None:
-        free = [each for each in self._exchanges if each.opens and each.order is None]
         answers = order.pulse.answers
-        for exchange in free:
-            if answers is not None and exchange.key == answers:
-                break
+        found: Exchange | None = None
+        for exchange in self._exchanges:
+            if exchange.opens and exchange.order is None:
+                if answers is not None and exchange.key == answers:
+                    found = exchange
+                    break
+                found = found or exchange
+        if found is None:
+            self._waiting.append(order)
         else:
-            if not free:
-                self._waiting.append(order)
-                return
-            exchange = free[0]
-        exchange.attach(order)
+            found.attach(order)
 
-    def _withdraw(self, order: _Order) -> None:
+    def _remove(self, order: _Order) -> None:
         if order in self._waiting:
             self._waiting.remove(order)
         for exchange in self._exchanges:
-            if exchange.order is order and not order.carried:
+            if exchange.order is order:
                 exchange.order = None
 
 

@@ -53,8 +53,8 @@ class Pulse:
 class Opened:
     """What the device said to a pulse, and its words.
 
-    ACCEPTED, CONFIRMED, REJECTED, UNREACHABLE or UNCERTAIN: returned rather than raised, for each of them is
-    recorded.
+    ACCEPTED, CONFIRMED, REJECTED, UNREACHABLE or UNCERTAIN, or SUPPRESSED if it was withdrawn: returned
+    rather than raised, for each of them is recorded.
     """
 
     outcome: OpeningOutcome
@@ -94,9 +94,21 @@ class Device(Protocol):
 
 @runtime_checkable
 class Barrier(Protocol):
-    """Can pulse a barrier open. Sends at most once per call; never closes."""
+    """Can pulse a barrier open. Sends at most once per call; never closes. One that may have to wait before
+    it can send is `Withdraws`, too."""
 
     async def open(self, pulse: Pulse) -> Opened: ...
+
+
+@runtime_checkable
+class Withdraws(Protocol):
+    """A barrier whose opening may wait for its chance, such as the device's own next push.
+
+    `withdraw` takes the opening with this id back if it was not sent yet: `open` then returns SUPPRESSED, and
+    it never will be sent. False, and nothing changes, if it is not known or was sent. Does no I/O.
+    """
+
+    def withdraw(self, opening_id: str) -> bool: ...
 
 
 @runtime_checkable

@@ -56,7 +56,7 @@ def create(config: Config, context: DeviceContext) -> VzenithCamera:
 
 
 class VzenithCamera(PushDevice):
-    """`Device`, `Receiver` and `Barrier`."""
+    """`Device`, `Receiver`, `Barrier` and `Withdraws`."""
 
     def __init__(self, config: Config, context: DeviceContext) -> None:
         super().__init__(context.id, config.silent_after_s)
@@ -99,13 +99,18 @@ class VzenithCamera(PushDevice):
             return Opened(OpeningOutcome.REJECTED, f"{error}; nothing was sent")
         return await self._opener.open(pulse)
 
+    def withdraw(self, opening_id: str) -> bool:
+        """See `gated.ports.Withdraws`."""
+        return self._opener.withdraw(opening_id)
+
     async def _answer(self, message: codec.Message, handle: Handle) -> PushReply:
         acts = message.acts and (self._config.poll or not message.poll) and not message.backlog
         key = message.events[0].key if message.events else None
         with self._opener.exchange(key, opens=acts) as exchange:
             for event in message.events:
                 handled = await handle(event)
-                if acts and handled.barrier == self.id:
+                # a resend causes nothing itself: it carries what the push that it repeats has caused
+                if acts and (handled.barrier == self.id or exchange.opening is not None):
                     await exchange.attached(self._opener.wait_s, handled.opening)
             if acts and message.poll:
                 # a polling camera asks again as soon as it is answered

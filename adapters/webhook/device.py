@@ -58,7 +58,7 @@ def create(config: Config, context: DeviceContext) -> WebhookDevice:
 
 
 class WebhookDevice(PushDevice):
-    """`Device`, `Receiver` and `Barrier`."""
+    """`Device`, `Receiver`, `Barrier` and `Withdraws`."""
 
     def __init__(self, config: Config, context: DeviceContext) -> None:
         super().__init__(context.id, config.silent_after_s)
@@ -90,12 +90,17 @@ class WebhookDevice(PushDevice):
             return await self._opener.open(pulse)
         return await self._call(self._config.open_url, pulse)
 
+    def withdraw(self, opening_id: str) -> bool:
+        """See `gated.ports.Withdraws`; what was given to `open_url` was sent."""
+        return self._opener.withdraw(opening_id)
+
     async def _answer(self, message: codec.Message, push: Push, handle: Handle) -> PushReply:
         backlog = isinstance(message, codec.ReadMessage) and message.backlog
         by_reply = self._config.open_url is None and not backlog
         with self._opener.exchange(message.id, opens=by_reply) as exchange:
             handled: Handled = await handle(codec.event(message, self.id, push.received_at))
-            if by_reply and handled.barrier == self.id:
+            # a resend causes nothing itself: it carries what the push that it repeats has caused
+            if by_reply and (handled.barrier == self.id or exchange.opening is not None):
                 await exchange.attached(self._opener.wait_s, handled.opening)
             elif by_reply and message.wait_ms:
                 await self._opener.hold(exchange, message.wait_ms / 1000)
