@@ -6,6 +6,7 @@ Pure. The grammar of Chinese plates (province, letter, serial; I and O never in 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from gated.domain import Credential, CredentialKind
@@ -16,6 +17,8 @@ _TRADITIONAL = str.maketrans("晉遼蘇滬閩贛魯粵瓊貴雲陝寧學領掛",
 # middle dots and separators that people and cameras put between the letter and the serial
 _SEPARATORS = dict.fromkeys(map(ord, " \t\r\n·•・‧∙⋅●.。-_–—'\"*\u200b\ufeff"))
 _SERIAL_LETTERS = str.maketrans("OI", "01")
+_NORMAL = re.compile(f"[{''.join(sorted(PROVINCES))}][A-Z][0-9A-HJ-NP-Z]{{1,14}}").fullmatch
+"""A plate as it is written and read nearly always: in its normal form already."""
 _MAX = {CredentialKind.PLATE: 16, CredentialKind.CARD: 32, CredentialKind.CODE: 512}
 
 
@@ -27,6 +30,8 @@ def normalise(kind: CredentialKind, raw: str) -> str:
     and its letter, O is 0 and I is 1, for the serial part has no such letters. Card: upper case, without
     separators. Code: only surrounding space is removed.
     """
+    if kind is CredentialKind.PLATE and _NORMAL(raw):
+        return raw
     if kind is CredentialKind.CODE:
         value = raw.strip()
     elif raw.isascii() and raw.isalnum():
