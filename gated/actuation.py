@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -28,7 +30,12 @@ log = structlog.get_logger()
 FAULTS = frozenset({OpeningOutcome.REJECTED, OpeningOutcome.UNREACHABLE, OpeningOutcome.UNCERTAIN})
 """Outcomes that put a lane into fault mode until an opening succeeds or its barrier device returns."""
 
+STOPPED = Opened(OpeningOutcome.UNCERTAIN, "gated stopped while opening")
+"""The outcome of an opening that a stop broke off."""
+
 PULSE_MIN_MS, PULSE_MAX_MS = 500, 1500
+_NOT_SENT = frozenset({OpeningOutcome.UNREACHABLE, OpeningOutcome.SUPPRESSED})
+_WORTH_A_LOOK = frozenset({OpeningOutcome.ACCEPTED, OpeningOutcome.UNCERTAIN})
 _LOOK_EVERY_S = 0.3
 
 
@@ -57,7 +64,8 @@ class BarrierSettings:
 
 @dataclass(slots=True)
 class BarrierState:
-    """What is known of a barrier; pure. Times are monotonic seconds."""
+    """What is known of a lane's barrier; pure. Times are monotonic seconds. A lane without a barrier is held
+    open and closed all the same."""
 
     held_open: bool = False
     closed: bool = False
@@ -86,7 +94,7 @@ class BarrierState:
 
     def after(self, opened: Opened, now: float, cool_down_s: float) -> None:
         """Takes in the answer to a command."""
-        if opened.outcome is not OpeningOutcome.UNREACHABLE:
+        if opened.outcome not in _NOT_SENT:
             self.ready_at = now + cool_down_s
         if opened.outcome in FAULTS:
             self.fault = opened.detail or opened.outcome.value
@@ -94,27 +102,47 @@ class BarrierState:
             self.fault = None
 
 
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One opening that waits for its turn or has it. `asked_at`: monotonic seconds. `opened`: resolves with
+    what became of it. `device`: what it was handed to, `answer` what that device will say, `timer` until when
+    it may take; `late`: that time was over."""
+
+    id: str
+    answers: str | None
+    asked_at: float
+    opened: asyncio.Future[Opened]
+    device: Any = None
+    answer: asyncio.Future[Opened] | None = None
+    timer: asyncio.TimerHandle | None = None
+    late: bool = False
+
+
 class BarrierControl:
-    """Commands one lane's barrier. `find` gives the device that is connected now (a `gated.ports.Barrier`, if
-    it can open, and a `Position`, if it can be asked), or None while it is away.
+    """Commands one lane's barrier, whose `state` it keeps. `find` gives the device that is connected now (a
+    `gated.ports.Barrier`, if it can open, and a `Position`, if it can be asked), or None while it is away.
 
     `changed` is called whenever the state that people see may have changed.
+
+    It works in callbacks of the event loop, not in a task for each opening: where nobody is before it, the
+    device has the command when `open` returns.
     """
 
     def __init__(
         self,
         settings: BarrierSettings,
+        state: BarrierState,
         find: Callable[[str], Any | None],
         monotonic: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
         self.settings = settings
-        self.state = BarrierState()
-        self.waiting = 0
+        self.state = state
         self._find = find
         self._monotonic = monotonic
         self._changed = changed
-        self._turn = asyncio.Lock()
+        self._turn: _Asked | None = None
+        self._queue: deque[_Asked] = deque()
         self._moved = asyncio.Event()
 
     # --- what devices report ----------------------------------------------------------------------------
@@ -131,16 +159,13 @@ class BarrierControl:
         self.position_reported(BarrierPosition.UNKNOWN)
 
     def fire(self, active: bool) -> None:
-        """The fire input changed."""
-        if active is not self.state.held_open:
-            self.state.held_open = active
-            self._changed()
-
-    def close_lane(self, closed: bool) -> None:
-        """An operator takes the lane out of use, or back. The boom is not moved."""
-        if closed is not self.state.closed:
-            self.state.closed = closed
-            self._changed()
+        """The fire input changed. A command that has not left its device yet is withdrawn."""
+        if active is self.state.held_open:
+            return
+        self.state.held_open = active
+        self._changed()
+        if active and self._turn is not None:
+            _withdraw(self._turn)
 
     def device_returned(self) -> None:
         """The barrier's device is connected again: what was a fault is to be tried anew."""
@@ -155,58 +180,139 @@ class BarrierControl:
 
     # --- opening ----------------------------------------------------------------------------------------
 
-    async def open(self, opening_id: str, answers: str | None = None) -> Opened:
-        """One opening, sent at most once. Waits for its turn; never raises a device error."""
-        asked_at = self._monotonic()
-        self.waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self.waiting -= 1
-        try:
-            return await self._in_turn(opening_id, answers, asked_at)
-        finally:
-            self._turn.release()
-
-    async def _in_turn(self, opening_id: str, answers: str | None, asked_at: float) -> Opened:
-        settings = self.settings
-        decided = self.state.before(self._monotonic(), asked_at, settings.max_wait_s)
-        if isinstance(decided, float) and decided > 0:
-            await asyncio.sleep(decided)
-            # the fire input may have come while it waited
-            decided = self.state.before(self._monotonic(), asked_at, settings.max_wait_s + decided)
-        if isinstance(decided, Opened):
-            return decided
-        opened = await self._command(Pulse(opening_id, settings.pulse_ms, settings.output, answers))
-        self.state.after(opened, self._monotonic(), settings.cool_down_s)
-        self._changed()
+    def open(self, opening_id: str, answers: str | None = None) -> asyncio.Future[Opened]:
+        """One opening, sent at most once, when its turn has come. The future resolves with what became of
+        it, and never with an error."""
+        opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Asked(opening_id, answers, self._monotonic(), opened))
+        if self._turn is None:
+            self._next()
         return opened
 
-    async def _command(self, pulse: Pulse) -> Opened:
-        device = self._find(self.settings.device)
+    @property
+    def waiting(self) -> int:
+        """How many openings wait for their turn."""
+        return len(self._queue)
+
+    @property
+    def under_way(self) -> list[asyncio.Future[Opened]]:
+        """The openings that were asked for and have not ended, in their order."""
+        turn = [] if self._turn is None else [self._turn.opened]
+        return [*turn, *(asked.opened for asked in self._queue)]
+
+    async def stop(self) -> None:
+        """Breaks off what is under way: its outcome is `STOPPED`, whether it had left or not."""
+        asked, self._turn = self._turn, None
+        for one in (*([] if asked is None else [asked]), *self._queue):
+            _resolve(one, STOPPED)
+        self._queue.clear()
+        if asked is None:
+            return
+        if asked.timer is not None:
+            asked.timer.cancel()
+        if asked.answer is not None:
+            asked.answer.cancel()
+            await asyncio.wait((asked.answer,))
+
+    def _next(self) -> None:
+        """Gives the next openings their turn, until one has been sent or has to wait for the cool-down."""
+        while self._turn is None and self._queue:
+            asked = self._turn = self._queue.popleft()
+            decided = self.state.before(self._monotonic(), asked.asked_at, self.settings.max_wait_s)
+            if isinstance(decided, Opened):
+                self._end(asked, decided)
+            elif decided > 0:
+                asked.timer = asyncio.get_running_loop().call_later(decided, self._cooled, asked, decided)
+            else:
+                self._send(asked)
+
+    def _cooled(self, asked: _Asked, waited: float) -> None:
+        if asked is not self._turn:  # it was stopped
+            return
+        # the fire input may have come while it waited
+        decided = self.state.before(self._monotonic(), asked.asked_at, self.settings.max_wait_s + waited)
+        if isinstance(decided, Opened):
+            self._end(asked, decided)
+        else:
+            self._send(asked)
+        self._next()
+
+    def _send(self, asked: _Asked) -> None:
+        settings = self.settings
+        asked.device = device = self._find(settings.device)
         if device is None:
-            return Opened(OpeningOutcome.UNREACHABLE, f"{self.settings.device} is offline; nothing was sent")
+            why = f"{settings.device} is offline; nothing was sent"
+            self._said(asked, Opened(OpeningOutcome.UNREACHABLE, why))
+            return
         if not hasattr(device, "open"):  # isinstance of a Protocol takes longer than the rest of this
-            return Opened(OpeningOutcome.REJECTED, f"{self.settings.device} cannot open anything")
+            self._said(asked, Opened(OpeningOutcome.REJECTED, f"{settings.device} cannot open anything"))
+            return
         self._moved.clear()
+        pulse = Pulse(asked.id, settings.pulse_ms, settings.output, asked.answers)
         try:
-            async with asyncio.timeout(self.settings.open_timeout_s):
-                opened: Opened = await device.open(pulse)
-                return opened
-        except TimeoutError:
-            return Opened(OpeningOutcome.UNCERTAIN, "sent, no answer in time; not sent again")
-        except DeviceError as error:
-            # an adapter that raises cannot say whether the command had left
-            return Opened(OpeningOutcome.UNCERTAIN, str(error))
+            # a task, unless the device answers with a future of its own
+            answer: asyncio.Future[Opened] = asyncio.ensure_future(device.open(pulse))
         except Exception as error:
-            log.exception("barrier_failed", device=self.settings.device)
-            return Opened(OpeningOutcome.UNCERTAIN, f"{type(error).__name__}: {error}")
+            self._said(asked, self._failed(error))
+            return
+        asked.answer = answer
+        asked.timer = asyncio.get_running_loop().call_later(settings.open_timeout_s, _give_up, asked)
+        answer.add_done_callback(partial(self._answered, asked))
+
+    def _answered(self, asked: _Asked, answer: asyncio.Future[Opened]) -> None:
+        if asked.timer is not None:
+            asked.timer.cancel()
+        if answer.cancelled():
+            why = "sent, no answer in time; not sent again"
+            if not asked.late:
+                why = "broken off while it was being sent; not sent again"
+            opened = Opened(OpeningOutcome.UNCERTAIN, why)
+        elif (error := answer.exception()) is not None:
+            opened = self._failed(error)
+        else:
+            opened = answer.result()
+        if asked is self._turn:  # else it was stopped
+            self._said(asked, opened)
+            self._next()
+
+    def _failed(self, error: BaseException) -> Opened:
+        """An adapter that raises cannot say whether the command had left."""
+        if isinstance(error, DeviceError):
+            return Opened(OpeningOutcome.UNCERTAIN, str(error))
+        if isinstance(error, TimeoutError):
+            return Opened(OpeningOutcome.UNCERTAIN, "sent, no answer in time; not sent again")
+        log.error("barrier_failed", device=self.settings.device, exc_info=error)
+        return Opened(OpeningOutcome.UNCERTAIN, f"{type(error).__name__}: {error}")
+
+    def _said(self, asked: _Asked, opened: Opened) -> None:
+        """The device said what became of it, or there was none to ask."""
+        self.state.after(opened, self._monotonic(), self.settings.cool_down_s)
+        self._changed()
+        self._end(asked, opened)
+
+    def _end(self, asked: _Asked, opened: Opened) -> None:
+        self._turn = None
+        _resolve(asked, opened)
+
+    # --- where the boom is afterwards -------------------------------------------------------------------
+
+    def known(self, opened: Opened) -> Opened | None:
+        """What became of a command, where nothing can be asked or watched for it; else None: `confirm` it."""
+        if opened.outcome not in _WORTH_A_LOOK:
+            return opened
+        if self.settings.position_device is not None:
+            return None
+        device = self._find(self.settings.device)
+        if device is None or hasattr(device, "position"):
+            return None
+        return self._confirmed(opened) if self._is_open() else opened
 
     async def confirm(self, opened: Opened) -> Opened:
         """After the command: looks at where the boom is. An accepted or uncertain opening becomes CONFIRMED
         when the boom is seen open in time; without any position it stays what it was."""
-        if opened.outcome not in (OpeningOutcome.ACCEPTED, OpeningOutcome.UNCERTAIN):
-            return opened
+        known = self.known(opened)
+        if known is not None:
+            return known
         source = self.settings.position_device
         if source is None:
             # nothing is configured to tell; the barrier's own device may know
@@ -261,3 +367,29 @@ class BarrierControl:
             self.state.fault = None
             self._changed()
         return Opened(OpeningOutcome.CONFIRMED, opened.detail)
+
+
+def _resolve(asked: _Asked, opened: Opened) -> None:
+    if not asked.opened.done():
+        asked.opened.set_result(opened)
+
+
+def _give_up(asked: _Asked) -> None:
+    """The device has had its time."""
+    if asked.answer is not None:
+        asked.late = True
+        asked.answer.cancel()
+
+
+def _withdraw(asked: _Asked) -> None:
+    """Takes a command back from a device that can say that it has not left (`gated.ports.Withdraws`); its
+    `open` then ends as SUPPRESSED."""
+    withdraw = getattr(asked.device, "withdraw", None)
+    if withdraw is None or asked.answer is None or asked.answer.done():
+        return
+    try:
+        withdrawn = withdraw(asked.id)
+    except Exception:  # a defect of an adapter; the lane is held open all the same
+        log.exception("not_withdrawn", opening=asked.id)
+    else:
+        log.info("withdrawn" if withdrawn else "not_withdrawn", opening=asked.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -33,34 +33,27 @@ from gated.api.permissions import Permission, allowed
 from gated.api.services import Services
 from gated.api.tokens import verify
 from gated.api.wire import Served, serve
+from gated.background import Background, kept_running
 from gated.clocks import BoxClock
 from gated.config import Changes, LoadAdapter, SiteConfig, diff
 from gated.devices import Around, Devices
 from gated.domain import Decision, Disposition, OpeningOutcome, Outcome, Pass, Passage
-from gated.lane import Lanes, Parts
-from gated.lane.path import Observer
+from gated.lane import Lanes, Observer, Parts
 from gated.mqtt.answers import Hooks
 from gated.mqtt.client import Mqtt
 from gated.mqtt.requests import LaneCommand
-from gated.outbox import lane_state_message
 from gated.passbook import Passbook, follow
-from gated.ports import ConfigError, DeviceConfig, NotRecorded
+from gated.ports import ConfigError, DeviceConfig
 from gated.registry import Registry
-from gated.store import Store, alerts, idempotency, openings, outbox, passages, passes
+from gated.store import Store, alerts, openings, outbox, passages, passes
 from gated.store.passages import PassageRow
-from gated.store.records import NotReadable, OpeningRecord
+from gated.store.records import OpeningRecord
 from gated.wiring import lane_settings, load_adapter, policy_of
 
 log = structlog.get_logger()
 
-_FOLLOW_S = 1.0
-_STATE_EVERY_S = 0.5
-_LAG_EVERY_S = 0.5
 _STOP_S = 2.0
-_AGAIN_S = 1.0
-_BACKLOG_EVERY_S = 5.0
-_PRUNE_EVERY_S = 600.0
-_KEYS_KEPT = timedelta(days=2)
+_LET_GO_S = 30.0
 _AT_A_LANE = 8
 _NOTHING_SENT = frozenset({OpeningOutcome.UNREACHABLE, OpeningOutcome.REJECTED})
 _STILL_THERE = timedelta(minutes=5)
@@ -119,8 +112,6 @@ class App:
         self.metrics = Metrics()
         self.passbook = Passbook()
         self.devices = Devices(load_adapter, self.clock)
-        self.loop_lag_s = 0.0
-        self.outbox_backlog = 0
         self._observer = _Counting(self.metrics, observer)
         self._dirty: set[str] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -129,6 +120,7 @@ class App:
         self.lanes: Lanes
         self.keeper: AlertKeeper
         self.registry: Registry
+        self.background: Background
         self.mqtt: Mqtt
         self.served: Served
         self._desk: AlertDesk
@@ -163,15 +155,13 @@ class App:
             entrances=lambda: [entrance.id for entrance in self.config.entrances],
         )
         self.mqtt = Mqtt(config.mqtt, config.site.id, self.store, self.clock.now, self._hooks())
+        self.background = Background(self.store, self.clock, self.lanes, self._dirty, self.follow_passes)
         services = self._services()
-        await stack.enter_async_context(self._background(self.keeper.run, "alerts"))
+        await stack.enter_async_context(kept_running(self.keeper.run, "alerts"))
         stack.push_async_callback(self.keeper.drained, 1.0)
         # those of the last events; what a stop finds under way was waited for before the devices went
         stack.push_async_callback(self.lanes.settled, _STOP_S)
-        await stack.enter_async_context(self._background(self._publish_states, "lane states"))
-        await stack.enter_async_context(self._background(self._follow_passes, "passbook"))
-        await stack.enter_async_context(self._background(self._measure_lag, "loop lag"))
-        await stack.enter_async_context(self._background(self._housekeep, "housekeeping"))
+        await stack.enter_async_context(self.background.running())
         self.mqtt.start()
         stack.push_async_callback(self.mqtt.stop)
         for device in config.devices:
@@ -255,8 +245,8 @@ class App:
         self.store.on_batch = lambda rows, _seconds: self.metrics.store_batch.observe(rows)
         self.metrics.watch(
             store_queue=lambda: self.store.depth,
-            outbox_backlog=lambda: self.outbox_backlog,
-            loop_lag_seconds=lambda: self.loop_lag_s,
+            outbox_backlog=lambda: self.background.outbox_backlog,
+            loop_lag_seconds=lambda: self.background.loop_lag_s,
             devices_online=lambda: self.devices.online,
             devices_configured=lambda: len(self.devices),
             mqtt_connected=lambda: float(self.mqtt.connected),
@@ -271,25 +261,6 @@ class App:
             authorize=self._authorize,
             on_lane_command=self._lane_command,
         )
-
-    @contextlib.asynccontextmanager
-    async def _background(
-        self, work: Callable[[], Coroutine[Any, Any, None]], name: str
-    ) -> AsyncIterator[None]:
-        async def guarded() -> None:
-            while True:
-                try:
-                    await work()
-                except Exception:  # whatever it was, the daemon must not go on without this task
-                    log.exception("task_failed", task=name)
-                    await asyncio.sleep(_AGAIN_S)
-
-        task = asyncio.create_task(guarded(), name=name)
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     def _start_device(self, device: DeviceConfig) -> None:
         self.devices.start(
@@ -315,62 +286,12 @@ class App:
 
         return await follow(self.passbook, changed_since)
 
-    async def _follow_passes(self) -> None:
-        """Passes made by another process are known before they are needed; that no passage is decided on
-        old ones is the store's promise, not this task's."""
-        while True:
-            await asyncio.sleep(_FOLLOW_S)
-            try:
-                taken = await self.follow_passes()
-            except Exception as error:
-                log.warning("passbook_not_followed", error=str(error))
-            else:
-                if taken:
-                    log.debug("passes_followed", passes=taken)
-
     async def _store_alert(self, raised: Raised) -> None:
         def work(conn: Any) -> None:
             alerts.upsert(conn, raised.alert, raised.fold_key)
             outbox.append(conn, [raised.message])
 
         await self.store.write(work)
-
-    async def _publish_states(self) -> None:
-        """Lane states, at most two a second for each lane."""
-        while True:
-            await asyncio.sleep(_STATE_EVERY_S)
-            if self._dirty:
-                lanes, known = sorted(self._dirty), {lane.id for lane in self.config.lanes}
-                self._dirty.clear()
-                messages = [lane_state_message(self.lanes.status(lane)) for lane in lanes if lane in known]
-                try:
-                    await self.store.write(partial(outbox.append, messages=messages))
-                except Exception as error:
-                    self._dirty.update(lanes)
-                    if not isinstance(error, NotRecorded):
-                        raise
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + _LAG_EVERY_S
-            await asyncio.sleep(_LAG_EVERY_S)
-            self.loop_lag_s = max(0.0, loop.time() - due)
-            self.clock.now()  # notices a step also while nothing passes
-
-    async def _housekeep(self) -> None:
-        """Counts what waits for the broker, and forgets keys of requests that nobody repeats any more."""
-        pruned_at = self.clock.monotonic()
-        while True:
-            await asyncio.sleep(_BACKLOG_EVERY_S)
-            try:
-                self.outbox_backlog = await self.store.read(outbox.backlog)
-                if self.clock.monotonic() - pruned_at > _PRUNE_EVERY_S:
-                    pruned_at = self.clock.monotonic()
-                    before = self.clock.now() - _KEYS_KEPT
-                    await self.store.write(partial(idempotency.prune, before=before))
-            except (NotRecorded, NotReadable) as why:
-                log.warning("housekeeping_waits", why=str(why))
 
     def _stepped(self, seconds: float) -> None:
         log.warning("clock_stepped", seconds=round(seconds, 1))
@@ -410,15 +331,13 @@ class App:
         self._desk.grids = {entrance.id: entrance.grid for entrance in self.config.entrances}
         self._desk.default_grid = self.config.root_grid
         self.lanes.parts.policy = policy_of(self.config)
-        gone = self.lanes.configure(map(lane_settings, self.config.lanes))
+        self.lanes.configure(map(lane_settings, self.config.lanes))
         await asyncio.gather(
             *(self._drop_device(device_id) for device_id in changes.devices_removed),
             *(self._renew_device(device_id) for device_id in changes.devices_changed),
         )
         for device_id in changes.devices_added:
             self._try_device(device_id)
-        for lane in gone:
-            await lane.settled(_STOP_S)
         self._dirty.update(lane.id for lane in self.config.lanes)
         log.info(
             "reloaded", devices_added=changes.devices_added, devices_removed=changes.devices_removed,
@@ -435,11 +354,19 @@ class App:
 
     async def _renew_device(self, device_id: str) -> None:
         """Connects a device anew. One that is slow to let go holds up no other."""
-        await self.devices.stop(device_id)
+        await self._let_go(device_id)
         self._try_device(device_id)
 
-    async def _drop_device(self, device_id: str) -> None:
+    async def _let_go(self, device_id: str) -> None:
+        """Disconnects a device, once it has said what became of the openings that were asked of it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_S):
+                while openings_of_it := self.lanes.asked_of(device_id):
+                    await asyncio.wait(openings_of_it)
         await self.devices.stop(device_id)
+
+    async def _drop_device(self, device_id: str) -> None:
+        await self._let_go(device_id)
         self.mqtt.forget_device(device_id)
         for draft in (device_offline(device_id, ""), device_clock(device_id, 0)):
             self.keeper.ended(draft.fold_key)

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import structlog
 
-from gated.actuation import BarrierControl
 from gated.alerts import device_clock, lane_held_open, tampered
 from gated.domain import (
     BarrierPosition,
@@ -22,9 +21,10 @@ from gated.domain import (
     PositionChanged,
     Read,
 )
-from gated.lane.path import Lane, Parts
+from gated.lane.parts import Parts
+from gated.lane.path import Lane
 from gated.lane.settings import LaneSettings
-from gated.ports import Handled
+from gated.ports import Handled, Opened
 from gated.status import LaneStatus
 from gated.store.records import OpeningRecord, ReadRecord
 
@@ -44,14 +44,16 @@ class Lanes:
         self.parts = parts
         self._changed = changed
         self._lanes: dict[str, Lane] = {}
+        self._gone: list[Lane] = []
+        """Lanes of an earlier configuration whose openings may still be under way."""
         self._readers: dict[tuple[str, str | None], Lane] = {}
         self._inputs: dict[tuple[str, str], bool] = {}
         """Every input as it was last reported: a new configuration may be the first to ask."""
         self.configure(settings)
 
-    def configure(self, settings: Iterable[LaneSettings]) -> list[Lane]:
-        """Takes the lanes of a (new) configuration; those that stay keep what is at them. Returns the lanes
-        that are gone, for the caller to let them finish."""
+    def configure(self, settings: Iterable[LaneSettings]) -> None:
+        """Takes the lanes of a (new) configuration. Those that stay keep what is at them; those that are gone
+        end what they have begun."""
         lanes: dict[str, Lane] = {}
         for one in settings:
             lane = self._lanes.get(one.id)
@@ -64,10 +66,10 @@ class Lanes:
                 if one.fire != before:
                     self._look_for_fire(lane)
             lanes[one.id] = lane
-        gone = [lane for lane_id, lane in self._lanes.items() if lane_id not in lanes]
+        self._gone = [lane for lane in self._gone if lane.openings.under_way]
+        self._gone += [lane for lane_id, lane in self._lanes.items() if lane_id not in lanes]
         self._lanes = lanes
         self._readers = {reader: lane for lane in lanes.values() for reader in lane.settings.readers}
-        return gone
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
@@ -113,43 +115,41 @@ class Lanes:
                 control.position_reported(event.position)
 
     def _input(self, event: InputChanged) -> None:
-        if (event.device, event.input) in self._inputs or len(self._inputs) < _INPUTS_MOST:
-            self._inputs[event.device, event.input] = event.active
+        key = (event.device, event.input)
+        if key in self._inputs or len(self._inputs) < _INPUTS_MOST:
+            self._inputs[key] = event.active
         for lane in self._lanes.values():
-            control, settings = lane.control, lane.settings
-            presence = settings.presence
-            if presence is not None and (presence.device, presence.input) == (event.device, event.input):
+            presence, source, fire = lane.settings.presence, lane.settings.position, lane.settings.fire
+            if presence is not None and (presence.device, presence.input) == key:
                 lane.presence(event.active is not presence.inverted)
-            if control is None:
-                continue
-            source = settings.position
-            if source is not None and (source.device, source.input) == (event.device, event.input):
+            if lane.control is not None and source is not None and (source.device, source.input) == key:
                 is_open = event.active is not source.inverted
-                control.position_reported(BarrierPosition.OPEN if is_open else BarrierPosition.CLOSED)
-            fire = settings.fire
-            if fire is not None and (fire.device, fire.input) == (event.device, event.input):
+                lane.control.position_reported(BarrierPosition.OPEN if is_open else BarrierPosition.CLOSED)
+            if fire is not None and (fire.device, fire.input) == key:
                 active = event.active is not fire.inverted
-                self._fire(lane, control, active=active)
+                self._fire(lane, active=active)
                 if not active:
-                    self.parts.end_alert(lane_held_open(settings.id).fold_key)
+                    self.parts.end_alert(lane_held_open(lane.settings.id).fold_key)
+        for lane in self._gone:
+            fire = lane.settings.fire
+            if fire is not None and (fire.device, fire.input) == key:
+                lane.openings.fire(event.active is not fire.inverted)
 
-    def _fire(self, lane: Lane, control: BarrierControl, *, active: bool) -> None:
+    def _fire(self, lane: Lane, *, active: bool) -> None:
         settings = lane.settings
-        if active and not control.state.held_open:
+        if active and not lane.held_open:
             log.warning("held_open", lane=settings.id)
             self.parts.raise_alert(lane_held_open(settings.id), entrance=settings.entrance, lane=settings.id)
-        control.fire(active)
+        lane.openings.fire(active)
 
     def _look_for_fire(self, lane: Lane) -> None:
         """A lane was configured: its fire input may be active already, or another one now."""
-        if lane.control is None:
-            return
         fire = lane.settings.fire
         known = None if fire is None else self._inputs.get((fire.device, fire.input))
         active = fire is not None and known is (not fire.inverted)
-        if lane.control.state.held_open and not active:
+        if lane.held_open and not active:
             self.parts.end_alert(lane_held_open(lane.settings.id).fold_key)
-        self._fire(lane, lane.control, active=active)
+        self._fire(lane, active=active)
 
     def _observed(self, event: Observed) -> None:
         if event.what in _TAMPER and event.active and not event.initial:
@@ -204,7 +204,7 @@ class Lanes:
     async def override(self, lane: str, *, person: str, reason: str) -> OpeningRecord:
         """A named person opens by hand. KeyError on an unknown lane; `NotRecorded` where it cannot be
         recorded, and then nothing was sent."""
-        return await self._lanes[lane].override(person, reason)
+        return await self._lanes[lane].openings.by_hand(person, reason)
 
     def decide(
         self, lane: str, credential: Credential, confidence: float | None, at: datetime
@@ -213,5 +213,12 @@ class Lanes:
         return self._lanes[lane].decide(credential, confidence, at)
 
     async def settled(self, timeout_s: float) -> None:
-        """Waits for the openings under way on all lanes."""
-        await asyncio.gather(*(lane.settled(timeout_s) for lane in self._lanes.values()))
+        """Waits for the openings under way on all lanes, at most so long; then they are broken off."""
+        await asyncio.gather(*(lane.openings.settled(timeout_s) for lane in self._all()))
+
+    def asked_of(self, device: str) -> list[asyncio.Future[Opened]]:
+        """The openings asked of a barrier device that have not ended, also those of lanes that are gone."""
+        return [one for lane in self._all() for one in lane.openings.asked_of(device)]
+
+    def _all(self) -> list[Lane]:
+        return [*self._gone, *self._lanes.values()]
