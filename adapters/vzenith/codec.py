@@ -11,7 +11,8 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import orjson
 
@@ -28,6 +29,7 @@ from gated.domain import (
 )
 from gated.plates import credential
 from gated.ports import Pulse
+from gated.times import EPOCH, to_us
 
 NO_PLATE = frozenset({"", "_无_", "无牌车", "无牌", "no plate", "noplate", "unknown", "unlicensed", "--"})
 _COLORS = {1: "blue", 2: "yellow", 3: "white", 4: "black", 5: "green", 6: "yellow_green"}
@@ -53,8 +55,7 @@ class Reading:
     serial_data: CredentialKind | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One push, parsed. `kind`: the vendor's name of it. `serial`, `model`: what the camera says of itself.
     `acts`: the camera acts on the reply to this kind (plate results; polls where they are on). `backlog_id`:
     its plateid if it is backlog. `poll`: a heartbeat. `unparsed`: why nothing was made of it, or None."""
@@ -72,9 +73,10 @@ class Message:
 
 def parse(body: bytes, content_type: str, device: str, received_at: datetime, how: Reading) -> Message:
     """One push. Raises Malformed if it is neither JSON of this protocol nor a heartbeat form."""
-    if "multipart/" in content_type.lower() or body.lstrip()[:2] == b"--":
+    declared, start = content_type.lower(), body.lstrip()[:2]
+    if "multipart/" in declared or start == b"--":
         return _heartbeat(multipart(body, content_type), device, received_at)
-    if "urlencoded" in content_type.lower() and body.lstrip()[:1] != b"{":
+    if "urlencoded" in declared and start[:1] != b"{":
         return _heartbeat(urlencoded(body), device, received_at)
     content = load(body)
     if isinstance(content.get("name"), str) and isinstance(content.get("payload"), dict):
@@ -129,11 +131,14 @@ def _plate(
     if encoded:
         raw = _text(_decoded(raw).decode("utf-8", "replace"))
     plate_id = _int(result.get("plateid"))
-    time, stamp = _time(result)
+    time = _time(result)
     if plate_id is not None:
         key: str | None = f"{serial}:{plate_id}"
-    else:  # Alphadigi: a resend is the same plate at the same microsecond
-        key = f"{serial}:{stamp}:{raw}" if stamp else None
+    elif time is not None:  # Alphadigi: a resend is the same plate at the same microsecond
+        seconds, micro = divmod(to_us(time), 1_000_000)
+        key = f"{serial}:{seconds}.{micro:06d}:{raw}"
+    else:
+        key = None
     backlog = _int(result.get("isoffline")) == 1
     trigger = _int(result.get("triggerType"))
     event: DeviceEvent
@@ -382,18 +387,17 @@ def _credential(kind: CredentialKind, raw: str) -> Credential | None:
         return None
 
 
-def _time(result: dict[str, object]) -> tuple[datetime | None, str]:
-    """The device's time, and the same as text for a key; nonsense (an unset clock) is None and ''."""
+def _time(result: dict[str, object]) -> datetime | None:
+    """The device's time; nonsense (an unset clock) is None."""
     stamp = result.get("timeStamp")
     value = stamp.get("Timeval") if isinstance(stamp, dict) else None
     if not isinstance(value, dict):
-        return None, ""
-    seconds, micro = _int(value.get("sec")), _int(value.get("usec")) or 0
-    time = _instant(seconds, micro) if seconds is not None else None
-    return (time, f"{seconds}.{micro:06d}") if time else (None, "")
+        return None
+    seconds = _int(value.get("sec"))
+    return None if seconds is None else _instant(seconds, _int(value.get("usec")) or 0)
 
 
 def _instant(seconds: int, micro: int) -> datetime | None:
     if not (_FIRST_SENSIBLE <= seconds < _LAST_SENSIBLE and 0 <= micro < 1_000_000):
         return None
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micro)
+    return EPOCH + timedelta(0, seconds, micro)
