@@ -31,6 +31,8 @@ WAL_PAGES = 8000
 """At so many pages SQLite empties the -wal within a commit: under a load that leaves no pause for `tidy`."""
 WAL_BYTES = 64 * 2**20
 """A -wal that grew during a long backup is cut back to this."""
+# the driver looks for an adapter of every None, and fails to find one in the time of writing three columns
+sqlite3.register_adapter(type(None), lambda none: none)
 # any two numbers that no other program on the same PostgreSQL database is likely to use
 _WRITERS, _DAEMON = 0x6761746564_01, 0x6761746564_02
 

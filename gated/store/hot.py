@@ -47,6 +47,8 @@ class Statements:
             _replacing(alert, "severity", "text_zh", "text_en", "state", "updated_at", "times", "passage_id")
         )
         mark = "%s" if dialect.name == "postgresql" else "?"
+        self.flags: tuple[object, object] = (False, True) if dialect.name == "postgresql" else (0, 1)
+        """No and yes as the driver takes them at once; SQLite's looks for an adapter of each bool first."""
         self._known = f"SELECT decided_at FROM passages WHERE id = {mark}"  # noqa: S608 - no outside text
 
     def write(self, cursor: Any, items: Rows[Encoded], sequence: Sequence) -> None:

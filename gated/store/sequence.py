@@ -37,9 +37,11 @@ class _Place:
 
 
 class Sequence:
-    """`assign` makes rows; `mark` and `undo` bracket a savepoint; `forget` after anything went wrong."""
+    """`assign` makes rows; `mark` and `undo` bracket a savepoint; `forget` after anything went wrong.
+    `flags`: what the driver writes for no and yes."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: tuple[object, object] = (False, True)) -> None:
+        self._no_or_yes = flags
         self._topics: dict[str, _Place] = {}
         self.last = -1
         """The largest id that was assigned; -1 when it must be asked for."""
@@ -80,21 +82,24 @@ class Sequence:
         """The rows of these messages, in order."""
         rows: list[Row] = []
         topics, undo, last, recorded_at = self._topics, self._undo, self.last, self._recorded_at
-        fresh = self.fresh
-        for one in messages:
-            place = topics.get(one.topic)
+        fresh, no_or_yes = self.fresh, self._no_or_yes
+        for topic, payload, retain in messages:
+            place = topics.get(topic)
             if place is None:
-                place = topics[one.topic] = _Place(self._next_topic)
-                self.new_topics.append((self._next_topic, one.topic))
+                place = topics[topic] = _Place(self._next_topic)
+                self.new_topics.append((self._next_topic, topic))
                 self._next_topic += 1
-            undo.append((one.topic, place.seq, place.landmark, place.landmark_seq))
-            place.seq = seq = place.seq + 1
+            number, seq = place.topic_id, place.seq
+            undo.append((topic, seq, place.landmark, place.landmark_seq))
+            place.seq = seq = seq + 1
             last += 1
             landmark = last - place.landmark >= REACH or seq - place.landmark_seq >= _EVERY
             if landmark:
                 place.landmark, place.landmark_seq = last, seq
-            rows.append((last, place.topic_id, seq, recorded_at, one.retain, landmark, one.payload))
-            fresh.append(OutboxRow(last, one.topic, seq, one.payload, one.retain))
+            # SQLite's driver looks for an adapter of bytes, which takes as long as writing the row
+            blob = bytearray(payload)
+            rows.append((last, number, seq, recorded_at, no_or_yes[retain], no_or_yes[landmark], blob))
+            fresh.append(OutboxRow(last, topic, seq, payload, retain))
         self.last = last
         return rows
 

@@ -43,7 +43,7 @@ class Transactions:
         self._lock = lock
         self._clock = clock
         self._statements = Statements(self._engine.dialect)
-        self._sequence = Sequence()
+        self._sequence = Sequence(self._statements.flags)
         self._conn: Connection | None = None
         self.raw: Any = None
         """The driver's connection."""

@@ -118,7 +118,7 @@ async def raw_sqlite(folder: Path, given: list[PassageRecord]) -> float:
     store = await Store.open(f"sqlite:///{folder}/gated.db")
     await store.close()
     encoded = [encode.passage(record) for record in given]
-    sequence = Sequence()
+    sequence = Sequence((0, 1))
     sequence.last = 0
     outbox_rows = sequence.assign([one.messages[0] for one in encoded])
     passage_rows = [one.passage for one in encoded]
