@@ -6,6 +6,7 @@ in no result and no error.
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
@@ -14,6 +15,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 FIELDS = frozenset({"device_name", "serialno", "ipaddr", "channel_num"})
 MAX_FORM = 65536
 _MAX_VALUE = 64
+
+# the parser logs each broken form in words of its own, so that nothing could tell them for repeats
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 class Malformed(ValueError):

@@ -230,6 +230,13 @@ def test_malformed(body: bytes) -> None:
     assert str(caught.value)
 
 
+def test_a_broken_form_is_told_once_and_not_by_the_parser_too(caplog: pytest.LogCaptureFixture) -> None:
+    for junk in (b"{", b"x"):
+        with pytest.raises(Malformed):
+            parse(junk + HEARTBEAT.encode(), FORM)
+    assert caplog.records == []
+
+
 def test_unknown_messages_are_named_for_the_log() -> None:
     message = parse(b'{"BrandNew":{"a":1}}')
     assert (message.kind, message.events, message.unparsed) == ("BrandNew", (), "not a message that is known")
