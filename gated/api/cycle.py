@@ -1,10 +1,14 @@
-"""One request and its reply: uvicorn's, and beside it a reply that is given whole and leaves in one write."""
+"""One request and its reply: uvicorn's, and beside ASGI what the path of a passage needs.
+
+ASGI cannot say whether a body is here already without waiting for it, nor whether a reply was written.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     HEADER_VALUE_RE,
@@ -12,58 +16,74 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-REPLY: Final = "gated.http.reply"
-"""Type of a message to `send`, beside those of ASGI: the whole reply at once.
-
-Keys: `status`; `headers`, a tuple of pairs of bytes in lower case, without content-length; `body`. `send`
-raises OSError where the peer has gone: then nothing was written, while of ASGI's own messages nobody hears
-what became of them."""
+CYCLE: Final = "gated.cycle"
+"""Where an application finds the `Cycle` of its request: `scope["extensions"][CYCLE]`. It takes it out, for
+the cycle holds the scope."""
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's cycle, which also takes a `REPLY`."""
+    """uvicorn's cycle, with two short ways: `whole_body` and `reply`.
 
-    async def send(self, message: Any) -> None:
-        if message["type"] != REPLY:
-            await super().send(message)
-            return
+    A long body makes uvicorn stop reading. Here it reads on once the body was taken: that the peer goes while
+    its request is handled is noticed only by reading.
+    """
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await super().receive()
+        self.flow.resume_reading()
+        return message
+
+    def whole_body(self) -> bytes | None:
+        """The body, if all of it is here and nothing of it was read; else None, and `receive` tells more."""
+        if self.more_body or self.disconnected:
+            return None
+        self.flow.resume_reading()
+        body, self.body = self.body, bytearray()
+        return bytes(body)
+
+    async def reply(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> bool:
+        """Gives the whole reply to the socket in one write. `headers`: without content-length. False if the
+        peer has gone: then nothing was written. Raises ValueError on what cannot be a header."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         # Of a connection that was lost uvicorn tells only the last of its requests; the transport knows best.
         if self.disconnected or self.transport.is_closing():
             self.disconnected = True
-            raise ConnectionResetError("the peer has gone")
-        if self.response_started:
-            raise RuntimeError("the reply was sent already")
-        head, close = _head(message["status"], message["headers"])
-        if close:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            head += b"connection: close\r\n"
-        body: bytes = message["body"]
-        lines = [head]
-        lines += [b"%b: %b\r\n" % header for header in self.default_headers]
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        if self.scope["method"] != "HEAD":
-            lines.append(body)
+            return False
+        head, close = _head(status, headers, tuple(self.default_headers))
+        self.keep_alive = self.keep_alive and not close
+        self.transport.write(
+            b"%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                head,
+                b"" if self.keep_alive or close else b"connection: close\r\n",
+                len(body),
+                b"" if self.scope["method"] == "HEAD" else body,
+            )
+        )
         self.waiting_for_100_continue = False
         self.response_started = self.response_complete = True
-        self.transport.write(b"".join(lines))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+        return True
 
 
 @lru_cache(maxsize=64)
-def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> tuple[bytes, bool]:
-    """The first lines of a reply, and whether they end the connection. Raises ValueError on headers that
-    would break it. Kept, for nearly all replies have the same few."""
+def _head(
+    status: int, headers: tuple[tuple[str, str], ...], default: tuple[tuple[bytes, bytes], ...]
+) -> tuple[bytes, bool]:
+    """The first lines of a reply, and whether they say that the connection ends. Raises ValueError on a
+    header that would break out of its line. Kept, for within a second nearly all replies have the same."""
     lines = [STATUS_LINE[status]]
     close = False
-    for name, value in headers:
+    for name, value in (
+        *default,
+        *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+    ):
         if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
-            raise ValueError(f"{name!r} cannot be a header with this value")
+            raise ValueError(f"not a header: {name!r}")
         if name == b"connection":
             close = close or b"close" in [token.strip() for token in value.lower().split(b",")]
         lines.append(b"%b: %b\r\n" % (name, value))

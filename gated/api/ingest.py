@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from gated.api import problems
-from gated.api.cycle import REPLY
+from gated.api.cycle import CYCLE, Cycle
 from gated.api.limits import FailureLimiter, peer_key
 from gated.api.problems import Problem
 from gated.api.services import DeviceAuth, Services
@@ -71,9 +71,10 @@ class Ingest:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle: Cycle = scope["extensions"].pop(CYCLE)
         device_id, _, rest = scope["path"][len(PREFIX) :].partition("/")
         try:
-            reply = await self._answer(device_id, rest, scope, receive)
+            reply = await self._answer(device_id, rest, scope, cycle)
         except Problem as problem:
             reply = _problem_reply(problem, expects_body=_expects_continue(scope))
         except _Gone:
@@ -88,9 +89,9 @@ class Ingest:
                 )
             )
         self._services.metrics.push(reply.status)
-        await _send(reply, send)
+        await _send(reply, cycle)
 
-    async def _answer(self, device_id: str, path: str, scope: Scope, receive: Receive) -> PushReply:
+    async def _answer(self, device_id: str, path: str, scope: Scope, cycle: Cycle) -> PushReply:
         if scope["method"] not in _METHODS:
             raise Problem(
                 problems.METHOD_NOT_ALLOWED,
@@ -100,16 +101,10 @@ class Ingest:
             )
         client = scope.get("client")
         peer = client[0] if client else ""
-        headers: dict[str, str] = {}
-        authorization = token = b""
-        for name, value in scope["headers"]:
-            if name not in _SECRET_HEADERS:
-                headers[name.decode("latin-1")] = value.decode("latin-1")
-            elif name == b"authorization":
-                authorization = value
-            elif name == b"x-device-token":
-                token = value
-        secret = _presented(authorization, token, scope["query_string"])
+        fields: dict[bytes, bytes] = dict(scope["headers"])
+        secret = _presented(
+            fields.get(b"authorization", b""), fields.get(b"x-device-token", b""), scope["query_string"]
+        )
         receiver, handle, auth = self._authenticate(device_id, secret, peer)
 
         busy = self._in_flight.get(device_id, 0)
@@ -123,8 +118,13 @@ class Ingest:
         self._in_flight[device_id] = busy + 1
         body = b""
         try:
-            if "content-length" in headers or "transfer-encoding" in headers:
-                body = await self._read(receive, headers.get("content-length"), auth.max_body)
+            if b"content-length" in fields or b"transfer-encoding" in fields:
+                body = await self._read(cycle, fields.get(b"content-length"), auth.max_body)
+            headers = {
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in fields.items()
+                if name not in _SECRET_HEADERS
+            }
             push = Push(scope["method"], path, headers, body, self._services.clock(), peer)
             return await receiver.receive(push, handle)
         except BadPush as error:
@@ -143,37 +143,36 @@ class Ingest:
         """The device's receiver. Raises a Problem: 401 for a wrong secret and for a device that does not
         exist alike, 429 without looking after too many of them."""
         found = self._services.devices.receiver(device_id)
-        key = (peer_key(peer), device_id if found is not None else "")
-        now = time.monotonic()
-        wait = self._limiter.wait(key, now)
-        if wait:
-            raise problems.too_many_failures(wait)
+        known = device_id if found is not None else ""
+        if self._limiter:
+            wait = self._limiter.wait((peer_key(peer), known), time.monotonic())
+            if wait:
+                raise problems.too_many_failures(wait)
         if found is not None and secret:
             digest = hashlib.sha256(secret).digest()
             if hmac.compare_digest(digest, found[2].secret_hash):
                 return found
         self._services.metrics.auth_failure("ingest")
-        if self._limiter.failed(key, now):
-            log.warning("push_refused", device=key[1] or "unknown", peer=peer)
+        if self._limiter.failed((peer_key(peer), known), time.monotonic()):
+            log.warning("push_refused", device=known or "unknown", peer=peer)
         raise problems.unauthorized(
             "The device or its token is wrong. Give the token as Authorization: Bearer, as the password of"
             " Basic, as X-Device-Token, or as ?key=.",
             "设备编号或令牌错误。",
         )
 
-    async def _read(self, receive: Receive, length: str | None, limit: int) -> bytes:
+    async def _read(self, cycle: Cycle, length: bytes | None, limit: int) -> bytes:
         """The whole body, which counts in `_held` from now on. Raises a Problem if it is too large or too
         slow, `_Gone` if the peer went; then nothing of it counts any more."""
         if length is not None and int(length) > limit:  # the parser of HTTP refused what is no number
             raise _too_large(limit)
-        message = _at_once(receive)
-        if message is not None and not message.get("more_body", False):
-            body = _piece(message)
+        body = cycle.whole_body()
+        if body is not None:
             self._hold(len(body), len(body), limit)
             return body
         try:
             async with asyncio.timeout(self._body_s):
-                return await self._read_on(message, receive, limit)
+                return await self._read_on(cycle, limit)
         except TimeoutError:
             raise Problem(
                 problems.TIMEOUT,
@@ -182,19 +181,19 @@ class Ingest:
                 headers={"Connection": "close"},
             ) from None
 
-    async def _read_on(self, message: MutableMapping[str, Any] | None, receive: Receive, limit: int) -> bytes:
-        """The whole body, of which `message` came already; however long it takes."""
+    async def _read_on(self, cycle: Cycle, limit: int) -> bytes:
+        """The whole body, however long it takes."""
         parts = bytearray()
         whole = False
         try:
             while not whole:
-                if message is None:
-                    message = await receive()
-                part = _piece(message)
+                message = await cycle.receive()
+                if message["type"] != "http.request":
+                    raise _Gone
+                part = message["body"]
                 self._hold(len(part), len(parts) + len(part), limit)
                 parts += part
-                whole = not message.get("more_body", False)
-                message = None
+                whole = not message["more_body"]
             return bytes(parts)
         finally:
             if not whole:
@@ -213,14 +212,6 @@ class Ingest:
                 headers={"Retry-After": "1"},
             )
         self._held += added
-
-
-def _piece(message: MutableMapping[str, Any]) -> bytes:
-    """The bytes that a message of `receive` brought. Raises `_Gone` if it says that the peer went."""
-    if message["type"] != "http.request":
-        raise _Gone
-    part: bytes = message.get("body", b"")
-    return part
 
 
 def _too_large(limit: int) -> Problem:
@@ -262,36 +253,12 @@ def _problem_reply(problem: Problem, *, expects_body: bool = False) -> PushReply
     return PushReply(problem.kind.status, problem.body(), problems.MEDIA_TYPE, headers)
 
 
-async def _send(reply: PushReply, send: Send) -> None:
+async def _send(reply: PushReply, cycle: Cycle) -> None:
     """Sends a reply and tells the adapter whether it was handed to the socket."""
-    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", reply.content_type.encode("latin-1")),)
-    if reply.headers:
-        headers += tuple((n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in reply.headers.items())
+    headers = (("content-type", reply.content_type), *reply.headers.items())
     handed = False
     try:
-        await send({"type": REPLY, "status": reply.status, "headers": headers, "body": reply.body})
-        handed = True
-    except OSError:
-        handed = False
+        handed = await cycle.reply(reply.status, headers, reply.body)
     finally:
         if reply.sent is not None:
             reply.sent(handed)
-
-
-def _at_once(receive: Receive) -> MutableMapping[str, Any] | None:
-    """What `receive()` has without waiting, else None.
-
-    Its coroutine is stepped once: if it ends at once, that is the message; if it would wait, it is closed
-    again. Nearly every body is here before its push is looked at, and a timer costs more than reading it.
-    """
-    waiting = receive().__await__()
-    try:
-        next(waiting)
-    except StopIteration as ended:
-        message: MutableMapping[str, Any] = ended.value
-        return message
-    finally:
-        close = getattr(waiting, "close", None)
-        if close is not None:
-            close()
-    return None

@@ -34,12 +34,11 @@ class FailureLimiter:
         self._empty_at: OrderedDict[Hashable, float] = OrderedDict()  # when the bucket will be empty again
 
     def __len__(self) -> int:
+        """How many keys are remembered; 0, and the limiter false, while nobody has failed."""
         return len(self._empty_at)
 
     def wait(self, key: Hashable, now: float) -> float:
         """Seconds until `key` may try again; 0 if it may now."""
-        if not self._empty_at:
-            return 0.0
         empty_at = self._empty_at.get(key)
         if empty_at is None:
             return 0.0

@@ -9,8 +9,8 @@ by more eyes than passages.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -24,8 +24,29 @@ _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
+_SECONDS_KEPT = 256
+_Key = TypeVar("_Key")
+
+
+class _Tally(Generic[_Key]):
+    """Counts by one label, in plain integers until they are settled: prometheus-client takes a lock for each
+    count, which costs a passage more than all that is counted of it."""
+
+    def __init__(self, counter: Counter, keys: Iterable[tuple[_Key, str]]) -> None:
+        self._children = {key: counter.labels(label) for key, label in keys}
+        self.counts = dict.fromkeys(self._children, 0)
+
+    def settle(self) -> None:
+        """Hands the counts over to the counter."""
+        for key, count in self.counts.items():
+            if count:
+                self.counts[key] = 0
+                self._children[key].inc(count)
+
+
 class Metrics:
-    """All `gated_*` metrics. Attributes are prometheus-client objects; the methods are the short way."""
+    """All `gated_*` metrics. Attributes are prometheus-client objects, which are up to date when they are
+    rendered; the methods are the short way, for one thread."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
@@ -72,33 +93,36 @@ class Metrics:
             "gated_auth_failures", "Requests with a wrong or no credential", ["at"], registry=self.registry
         )
         ProcessCollector(registry=self.registry)
-        # made once: a label look-up costs more than the count itself
-        self._passages = {outcome: self.passages.labels(outcome.value) for outcome in Outcome}
-        self._openings = {outcome: self.openings.labels(outcome.value) for outcome in OpeningOutcome}
-        self._pushes = {hundred: self.pushes.labels(f"{hundred}xx") for hundred in range(1, 6)}
-        self._requests = {hundred: self.requests.labels(f"{hundred}xx") for hundred in range(1, 6)}
-        self._failures = {at: self.auth_failures.labels(at) for at in ("api", "ingest")}
+        hundreds = [(hundred, f"{hundred}xx") for hundred in range(1, 6)]
+        self._passages = _Tally(self.passages, [(outcome, outcome.value) for outcome in Outcome])
+        self._openings = _Tally(self.openings, [(outcome, outcome.value) for outcome in OpeningOutcome])
+        self._pushes = _Tally(self.pushes, hundreds)
+        self._requests = _Tally(self.requests, hundreds)
+        self._failures = _Tally(self.auth_failures, [(at, at) for at in ("api", "ingest")])
+        self._seconds: list[float] = []
 
     def passage(self, outcome: Outcome, seconds: float) -> None:
         """One passage is on disk, `seconds` after its read arrived."""
-        self._passages[outcome].inc()
-        self.decision_seconds.observe(seconds)
+        self._passages.counts[outcome] += 1
+        self._seconds.append(seconds)
+        if len(self._seconds) >= _SECONDS_KEPT:
+            self._settle_seconds()
 
     def opening(self, outcome: OpeningOutcome) -> None:
         """One opening is finished."""
-        self._openings[outcome].inc()
+        self._openings.counts[outcome] += 1
 
     def push(self, status: int) -> None:
         """One push was answered."""
-        self._pushes[status // 100].inc()
+        self._pushes.counts[status // 100] += 1
 
     def request(self, status: int) -> None:
         """One request to the JSON API was answered."""
-        self._requests[status // 100].inc()
+        self._requests.counts[status // 100] += 1
 
     def auth_failure(self, at: str) -> None:
         """A wrong or missing credential; `at` is api or ingest."""
-        self._failures[at].inc()
+        self._failures.counts[at] += 1
 
     def watch(
         self,
@@ -126,4 +150,12 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes, of type `CONTENT_TYPE`."""
+        for tally in (self._passages, self._openings, self._pushes, self._requests, self._failures):
+            tally.settle()
+        self._settle_seconds()
         return generate_latest(self.registry)
+
+    def _settle_seconds(self) -> None:
+        for seconds in self._seconds:
+            self.decision_seconds.observe(seconds)
+        self._seconds.clear()

@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gated.api.cycle import Cycle
+from gated.api.cycle import CYCLE, Cycle
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers, about: counted in pieces as they come from the socket."""
@@ -107,7 +107,7 @@ class Protocol(HttpToolsProtocol):
         if self._in_head:
             if self._patience is None:
                 self._patience = self.loop.call_later(HEAD_S, self._impatient)
-        elif self._in_message and self.cycle.response_complete:
+        elif self._in_message and self.cycle is not None and self.cycle.response_complete:
             self._unread += len(data)
             if self._unread > MAX_UNREAD:
                 self.transport.abort()
@@ -117,7 +117,9 @@ class Protocol(HttpToolsProtocol):
             self._calm()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._in_head = self._in_message = True
         self._head_bytes = self._unread = 0
 
@@ -125,19 +127,30 @@ class Protocol(HttpToolsProtocol):
         """uvicorn's own, without what is never configured here (web sockets, a root path, a bound on
         requests, a log of them), and with a `Cycle`."""
         self._in_head = False
-        parser, scope = self.parser, self.scope
+        parser = self.parser
         version = parser.get_http_version()
-        if version != "1.1":
-            scope["http_version"] = version
-        scope["method"] = parser.get_method().decode("ascii")
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
+        extensions: dict[str, Any] = {}
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": self.scheme or "http",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+            "state": self.app_state.copy(),
+            "extensions": extensions,
+        }
         before = self.cycle
         self.cycle = Cycle(
-            scope=scope,
+            scope=self.scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -149,6 +162,7 @@ class Protocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        extensions[CYCLE] = self.cycle
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:  # pipelined

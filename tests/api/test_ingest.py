@@ -24,6 +24,11 @@ SECRET = "a-secret-of-a-camera"
 MAX_BODY = 256 * 1024
 
 
+def head(length: int | str) -> bytes:
+    lines = ("POST /ingest/cam HTTP/1.1", "Host: x", f"X-Device-Token: {SECRET}", f"Content-Length: {length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
 class Camera:
     """A receiver that keeps what it got; `answer` may be swapped by a test."""
 
@@ -112,11 +117,6 @@ async def served(**kwargs: Any) -> AsyncIterator[Rig]:
 async def rig() -> AsyncIterator[Rig]:
     async with served() as found:
         yield found
-
-
-def head(length: int | str) -> bytes:
-    lines = ("POST /ingest/cam HTTP/1.1", "Host: x", f"X-Device-Token: {SECRET}", f"Content-Length: {length}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 async def closed(reader: asyncio.StreamReader, within: float = 3.0) -> bytes:
@@ -218,7 +218,20 @@ async def test_what_goes_wrong(rig: Rig, answer: Any, status: int, kind: str, sa
     assert ("retry-after" in reply.headers) == (status == 503)
 
 
-async def test_it_answers_after_the_receiver_and_tells_it_that_the_peer_had_gone(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("pushes", "how"),
+    [
+        (head(2) + b"{}", "abort"),
+        (head(2) + b"{}", "close"),
+        (head(2) + b"{}" + head(2) + b"{}", "abort"),
+        (head(200_000) + b"x" * 200_000, "close"),
+        (head(2) + b"{}\x00", "garbage"),
+    ],
+    ids=["reset", "hung up", "reset with another push behind it", "hung up after a long body", "refused"],
+)
+async def test_it_answers_after_the_receiver_and_tells_it_that_the_peer_had_gone(
+    rig: Rig, pushes: bytes, how: str
+) -> None:
     go = asyncio.Event()
 
     async def slow(push: Push) -> PushReply:
@@ -226,9 +239,12 @@ async def test_it_answers_after_the_receiver_and_tells_it_that_the_peer_had_gone
         return PushReply(body=b"{}", sent=rig.camera.sent.append)
 
     rig.camera.answer = slow
-    _, writer = await rig.raw(head(2) + b"{}")
+    _, writer = await rig.raw(pushes)
     await rig.camera.entered.wait()
-    writer.transport.abort()
+    if how == "abort":
+        writer.transport.abort()
+    elif how == "close":
+        writer.close()
     await asyncio.sleep(0.05)
     go.set()
     for _ in range(100):
@@ -236,6 +252,7 @@ async def test_it_answers_after_the_receiver_and_tells_it_that_the_peer_had_gone
             break
         await asyncio.sleep(0.01)
     assert rig.camera.sent == [False]
+    writer.close()
 
 
 async def test_pipelined_pushes_are_answered_in_order(rig: Rig) -> None:
@@ -393,6 +410,7 @@ async def test_a_head_without_end_is_refused(rig: Rig) -> None:
         b"\x00\x01\x02" * 200,
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" * 20,
         b"GET\r\n\r\n",
+        b"CONNECT camera:80 HTTP/1.1\r\n\r\n",
         b"VZ\x00\x00\x00\x00\x00\x10" * 50,
         b"POST /ingest/cam HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
         b"POST /ingest/cam HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
@@ -400,13 +418,16 @@ async def test_a_head_without_end_is_refused(rig: Rig) -> None:
         head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"zz\r\nhello\r\n",
     ],
 )
-async def test_garbage_is_refused_and_others_are_served(rig: Rig, garbage: bytes) -> None:
+async def test_garbage_is_refused_and_others_are_served(
+    rig: Rig, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     reader, writer = await rig.raw(garbage)
     got = await closed(reader)
     assert got[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 401", b""}
     assert rig.camera.pushes == []
     reply = await rig.http.post(f"/ingest/cam?key={SECRET}", content=b"{}")
     assert reply.status_code == 200
+    assert [record for record in caplog.records if record.name == "asyncio"] == []  # nothing broke
     writer.close()
 
 
@@ -427,11 +448,12 @@ async def test_wrong_secrets_are_limited_by_peer_and_device() -> None:
 async def test_a_reply_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "WRITE_S", 0.2)
     async with served() as rig:
-        rig.camera.answer = lambda push: PushReply(body=b"r" * 8_000_000)
+        rig.camera.answer = lambda push: PushReply(body=b"r" * 8_000_000, sent=rig.camera.sent.append)
         reader, writer = await rig.raw(b"".join(head(1) + b"1" for _ in range(4)))
         await asyncio.sleep(0.6)
         got = await closed(reader)
         assert len(got) < 32_000_000
+        assert rig.camera.sent == [True, False]  # the second waited for room, and was never written
         writer.close()
 
 

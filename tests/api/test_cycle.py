@@ -1,0 +1,157 @@
+"""A request and its reply on a transport that notes each write."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from gated.api.cycle import CYCLE, Cycle
+from gated.api.wire import Protocol
+
+
+class Wire(asyncio.Transport):
+    """What a server writes, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+
+class Exchange:
+    """A connection to an application that leaves its request's cycle here."""
+
+    def __init__(self) -> None:
+        self.cycles: list[Cycle] = []
+        self.go = asyncio.Event()
+        config = Config(self.app, ws="none", lifespan="off", interface="asgi3", log_config=None)
+        state = ServerState()
+        state.default_headers = [(b"date", b"now")]
+        config.load()
+        self.wire = Wire()
+        self.protocol = Protocol(config=config, server_state=state, app_state={})
+        self.protocol.connection_made(self.wire)
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.cycles.append(scope["extensions"].pop(CYCLE))
+        await self.go.wait()
+
+    async def feed(self, data: bytes) -> Cycle:
+        """The cycle of the request that begins in `data`."""
+        self.protocol.data_received(data)
+        await asyncio.sleep(0.01)
+        return self.cycles[-1]
+
+    async def end(self) -> None:
+        self.protocol.connection_lost(None)
+        self.go.set()
+        await asyncio.sleep(0.01)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-type: text/plain\r\n"
+WHOLE = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
+
+
+@pytest.mark.parametrize(
+    ("request_", "headers", "reply", "closes"),
+    [
+        (WHOLE, (), HEAD + b"content-length: 2\r\n\r\nok", False),
+        (
+            WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+            (),
+            HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\nok",
+            True,
+        ),
+        (
+            WHOLE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+            (),
+            HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\nok",
+            True,
+        ),
+        (
+            WHOLE,
+            (("Connection", "Close"), ("X-A", "1")),
+            HEAD + b"connection: Close\r\nx-a: 1\r\ncontent-length: 2\r\n\r\nok",
+            True,
+        ),
+        (b"HEAD / HTTP/1.1\r\n\r\n", (), HEAD + b"content-length: 2\r\n\r\n", False),
+    ],
+    ids=["kept alive", "HTTP/1.0", "the client closes", "the application closes", "HEAD"],
+)
+async def test_a_reply_leaves_in_one_write(
+    request_: bytes, headers: tuple[tuple[str, str], ...], reply: bytes, closes: bool
+) -> None:
+    exchange = Exchange()
+    cycle = await exchange.feed(request_)
+    assert await cycle.reply(200, (("Content-Type", "text/plain"), *headers), b"ok")
+    assert (exchange.wire.writes, exchange.wire.closing) == ([reply], closes)
+    await exchange.end()
+
+
+@pytest.mark.parametrize(("name", "value"), [("X", "1\r\nEvil: 2"), ("X Y", "1"), ("X", "村")])
+async def test_no_header_breaks_out_of_its_line(name: str, value: str) -> None:
+    exchange = Exchange()
+    cycle = await exchange.feed(WHOLE)
+    with pytest.raises(ValueError, match=r"not a header|latin-1"):
+        await cycle.reply(200, ((name, value),), b"ok")
+    assert exchange.wire.writes == []
+    assert await cycle.reply(500, (), b"")  # the application may still say so
+    await exchange.end()
+
+
+async def test_a_closing_connection_gets_no_reply() -> None:
+    exchange = Exchange()
+    cycle = await exchange.feed(WHOLE)
+    exchange.wire.close()
+    assert not await cycle.reply(200, (), b"ok")
+    assert exchange.wire.writes == []
+    await exchange.end()
+
+
+async def test_a_body_is_whole_or_not_told() -> None:
+    exchange = Exchange()
+    cycle = await exchange.feed(WHOLE[:-1])
+    assert cycle.whole_body() is None
+    await exchange.feed(WHOLE[-1:])
+    assert cycle.whole_body() == b"hi"
+    await exchange.end()
+
+
+async def test_a_body_of_a_peer_that_went_is_not_told() -> None:
+    exchange = Exchange()
+    cycle = await exchange.feed(WHOLE)
+    exchange.protocol.connection_lost(None)
+    assert cycle.whole_body() is None
+    assert (await cycle.receive())["type"] == "http.disconnect"
+    await exchange.end()
+
+
+async def test_who_waits_is_told_to_send_its_body_and_who_sent_it_is_not() -> None:
+    waits = Exchange()
+    expecting = WHOLE.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    cycle = await waits.feed(expecting[:-2])
+    reading = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0.01)
+    assert waits.wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    await waits.feed(expecting[-2:])
+    message = await reading
+    assert message["type"] == "http.request"
+    assert message["body"] == b"hi"
+    sent = Exchange()
+    assert (await sent.feed(expecting)).whole_body() == b"hi"
+    assert sent.wire.writes == []
+    await waits.end()
+    await sent.end()
