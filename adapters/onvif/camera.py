@@ -141,7 +141,7 @@ class Camera:
 
     def _time_in(self, reply: Reply) -> tuple[datetime | None, bool]:
         """The time of a reply, or whether the device wanted credentials first."""
-        if reply.status == 401:
+        if reply.status in (401, 403):  # 403 with a web page: locked, or it wants to know who asks
             self._learn(reply)
             return None, True
         try:

@@ -14,7 +14,8 @@ _ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
 
 @dataclass(slots=True)
 class Digest:
-    """One challenge; `count` is how often its nonce was used."""
+    """One challenge; `count` is how often its nonce was used. Texts are bytes read as Latin-1, as headers
+    are: a realm may be Chinese."""
 
     realm: str
     nonce: str
@@ -27,11 +28,12 @@ class Digest:
     def authorization(self, method: str, uri: str, username: str, password: str, cnonce: str) -> str:
         """The Authorization header for one request; every call uses the nonce once more."""
         self.count += 1
+        username, password = (text.encode().decode("latin-1") for text in (username, password))
         base, session = self.algorithm.removesuffix("-sess"), self.algorithm.endswith("-sess")
         name = _ALGORITHMS[base]
 
         def h(text: str) -> str:
-            return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
+            return hashlib.new(name, text.encode("latin-1"), usedforsecurity=False).hexdigest()
 
         ha1 = h(f"{username}:{self.realm}:{password}")
         if session:

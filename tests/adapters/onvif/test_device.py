@@ -343,6 +343,14 @@ async def test_a_web_page_of_a_camera_that_starts_is_not(start: Make) -> None:
             pass
 
 
+async def test_a_web_page_that_says_no_is_a_refusal(start: Make, say: Say) -> None:
+    bench = await start()
+    page = b"<html><body>Forbidden: locked for 30 minutes</body></html>"
+    port = await say(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+    with pytest.raises(DeviceRefused, match="HTTP 403"):
+        await bench.make(port=port).__aenter__()
+
+
 async def test_wrong_path(start: Make, say: Say) -> None:
     bench = await start()
     port = await say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import logging
 import os
 import subprocess
@@ -74,6 +75,20 @@ def test_http_digest_of_the_rfc() -> None:
     assert both is not None
     made = both.authorization("GET", "/dir/index.html", "Mufasa", "Circle of Life", cnonce)
     assert 'response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"' in made
+
+
+def test_http_digest_in_chinese() -> None:
+    """What is hashed are the bytes that the device sent and expects, whatever they mean."""
+    found = challenge(['Digest realm="登录", nonce="n"'.encode().decode("latin-1")])
+    assert found is not None
+    made = found.authorization("POST", "/onvif", "管理员", "口令", "c")
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    expected = md5(":".join([md5("管理员:登录:口令"), "n", md5("POST:/onvif")]))
+    assert f'response="{expected}"' in made
+    assert 'username="管理员", realm="登录"'.encode() in made.encode("latin-1")
 
 
 @pytest.mark.parametrize(
