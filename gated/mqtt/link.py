@@ -1,42 +1,29 @@
-"""One connection to a broker: paho-mqtt driven by the event loop, from CONNECT until it is lost.
+"""One connection to a broker, driven by the event loop from CONNECT until it is lost.
 
 A link lives once. Whoever wants to reconnect makes a new one, so that nothing of an old connection (queues,
-message ids, half a packet) can leak into the next. It knows bytes and topics; what they mean is not its
-business, and it never decides to reconnect.
+message ids, half a packet) can leak into the next. paho connects, subscribes, receives and keeps the
+connection alive; our messages and their acknowledgements go past it (`gated.mqtt.tap`). A link knows bytes
+and topics; what they mean is not its business, and it never decides to reconnect.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-import ssl
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gated.mqtt.endpoint import (
-    BrokerRefused,
-    BrokerUnreachable,
-    Endpoint,
-    LinkError,
-    WrongVersion,
-    tls_context,
-)
+from gated.mqtt import wire
+from gated.mqtt.dial import CONNECT_TIMEOUT_S, Client
+from gated.mqtt.endpoint import BrokerRefused, BrokerUnreachable, Endpoint, LinkError, WrongVersion
 
-CONNECT_TIMEOUT_S = 10.0
-MAX_INCOMING = 64 * 1024
-"""No packet to us needs more; an MQTT 5 broker is told so."""
-RECEIVE_MAXIMUM = 32
-
+_PACKETS = 10
+"""How many packets paho reads at a stretch, some 0.1 ms each; then others have their turn on the loop."""
 _REFUSALS = {
     # MQTT 5, 3.2.2.2: the reason codes that trying again does not cure
     0x85: "the broker does not accept the client id",
@@ -67,21 +54,10 @@ class Limits:
     packet: int | None = None
 
 
-class _LastError(logging.Handler):
-    """paho tells why a socket broke only in its log; this keeps the last such line."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
-
-
 class Link:
     """One connection. `on_acks` gets what `publish` was given together with the reason code of the broker
     (0 for success), in bunches; `on_message` one message at a time. Both are called on the event loop,
-    outside of paho's locks, and may publish."""
+    outside of paho's locks, and may publish. `publish`, `subscribe` and `flush` are for after `open`."""
 
     def __init__(
         self,
@@ -92,20 +68,21 @@ class Link:
     ) -> None:
         self.limits = Limits()
         self.version = endpoint.version
-        self._endpoint = endpoint
         self._on_acks = on_acks
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[LinkError] = self._loop.create_future()
         self._answer: asyncio.Future[tuple[int, str, Properties | None]] = self._loop.create_future()
-        self._last_error = _LastError()
         self._tokens: dict[int, object] = {}
-        self._acks: list[tuple[object, int]] = []
+        self._last_id = 0
         self._messages: list[Incoming] = []
         self._misc: asyncio.TimerHandle | None = None
         self._writing = False
         self._fd = -1
-        self._client = self._make()
+        self._client = Client(endpoint)
+        self._last_error = self._client.last_error
+        self._client.on_connect = self._connected
+        self._client.on_message = self._received
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -113,7 +90,7 @@ class Link:
         """Connects. Raises BrokerUnreachable, BrokerRefused or WrongVersion; the link is then closed."""
         try:
             async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
-                await self._connect()
+                await self._client.dial()
                 self._watch()
                 await asyncio.wait((self._answer, self._lost), return_when=asyncio.FIRST_COMPLETED)
             if not self._answer.done():
@@ -134,7 +111,7 @@ class Link:
         """Ends the connection in good order: the broker does not send our will."""
         if not self._lost.done():
             self._client.disconnect()
-            self._after()
+            self.flush()
         self.close("closed by us")
 
     def close(self, why: str) -> None:
@@ -144,9 +121,7 @@ class Link:
         if self._misc is not None:
             self._misc.cancel()
         self._unwatch()
-        held = self._client.socket()
-        if held is not None:
-            held.close()
+        self._client.hang_up()
         self._tokens.clear()
 
     @property
@@ -164,13 +139,17 @@ class Link:
         self, topic: str, payload: bytes, *, retain: bool, token: object, correlation: bytes | None = None
     ) -> None:
         """Queues one message at QoS 1 for `flush`. The caller keeps `in_flight` within its window, so that
-        nothing piles up here. Raises ValueError for what is not a topic."""
-        properties = None
-        if correlation is not None and self.version == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.CorrelationData = correlation
-        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
-        self._tokens[info.mid] = token
+        nothing piles up here. Raises ValueError for what is not a topic, and for a message that is larger
+        than the broker allows."""
+        number = wire.next_id(self._last_id, self._tokens)
+        packet = wire.publish(
+            topic, payload, number, retain=retain, version=self.version, correlation=correlation
+        )
+        if self.limits.packet is not None and len(packet) > self.limits.packet:
+            raise ValueError("it is larger than the broker allows")
+        self._tap.put(packet)
+        self._tokens[number] = token
+        self._last_id = number
 
     def subscribe(self, topics: list[str]) -> None:
         """Subscribes at QoS 1. With MQTT 5 the flag `retain` is kept on live messages too."""
@@ -179,133 +158,37 @@ class Link:
             self._client.subscribe([(topic, options) for topic in topics])
         else:
             self._client.subscribe([(topic, 1) for topic in topics])
-        self._after()
+        self.flush()
 
     def flush(self) -> None:
         """Writes what is queued, as far as the socket takes it now."""
-        if not self._lost.done():
-            self._client.loop_write()
-            self._after()
-
-    # --- paho -------------------------------------------------------------------------------------------
-
-    def _make(self) -> paho.Client:
-        plan = self._endpoint
-        five = plan.version == "5"
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=plan.client_id,
-            clean_session=None if five else True,
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,  # else paho reconnects, blocking, on some refusals
-        )
-        client.max_inflight_messages_set(0)  # the window is kept by the caller
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        logger = logging.Logger("gated.mqtt.paho", logging.ERROR)  # its own, not registered
-        logger.addHandler(self._last_error)
-        client.enable_logger(logger)
-        if plan.username is not None:
-            client.username_pw_set(plan.username, plan.password)
-        if plan.will_topic is not None:
-            client.will_set(plan.will_topic, plan.will_payload, qos=1, retain=True)
-        client.on_connect = self._connected
-        client.on_publish = self._published
-        client.on_message = self._received
-        # writing is done by `flush`; without this callback paho would write inside of publish()
-        client.on_socket_register_write = _nothing
-        return client
-
-    async def _connect(self) -> None:
-        """TCP, TLS and the CONNECT packet, in a thread of its own: a name server or a peer that hangs holds
-        neither the loop nor the shared executor, nor the end of the process."""
-        outcome: asyncio.Future[None] = self._loop.create_future()
-        given_up = threading.Event()
-
-        def finish(error: BaseException | None) -> None:
-            if outcome.done():
-                return
-            if error is None:
-                outcome.set_result(None)
-            else:
-                outcome.set_exception(error)
-
-        def work() -> None:
-            error: BaseException | None = None
-            try:
-                self._dial()
-            except BaseException as caught:
-                error = caught
-            held = self._client.socket()
-            if given_up.is_set() and held is not None:
-                held.close()
-            try:
-                self._loop.call_soon_threadsafe(finish, error)
-            except RuntimeError:  # the loop has ended meanwhile
-                if held is not None:
-                    held.close()
-
-        threading.Thread(target=work, name="mqtt-connect", daemon=True).start()
+        if self._lost.done():
+            return
+        if self._client.want_write():
+            self._client.loop_write()  # into the tap
+        if self._client.socket() is None:
+            self._hang_up()
+            return
         try:
-            await outcome
-        except asyncio.CancelledError:
-            given_up.set()
-            raise
-
-    def _dial(self) -> None:
-        plan = self._endpoint
-        context = None if plan.tls is None else tls_context(plan.tls)
-        if context is not None:
-            self._client.tls_set_context(context)
-        try:
-            self._connect_socket()
-        except LinkError:
-            if context is not None:
-                context.close_last()
-            raise
-
-    def _connect_socket(self) -> None:
-        plan = self._endpoint
-        properties = None
-        if plan.version == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = MAX_INCOMING
-            properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        try:
-            if plan.version == "5":
-                rc = self._client.connect(
-                    plan.host, plan.port, plan.keepalive, clean_start=True, properties=properties
-                )
-            else:
-                rc = self._client.connect(plan.host, plan.port, plan.keepalive)
-        except ssl.SSLCertVerificationError as error:
-            raise BrokerRefused(
-                "tls",
-                f"the broker's certificate is not trusted: {error.verify_message}; check mqtt.tls.ca, "
-                f"and that mqtt.host {plan.host} is a name in the certificate",
-            ) from error
-        except ssl.SSLError as error:
-            raise BrokerRefused(
-                "tls",
-                f"no TLS with the broker: {error.reason or error}; "
-                f"check that port {plan.port} is its TLS port",
-            ) from error
-        except socket.gaierror as error:
-            raise BrokerUnreachable(f"the name {plan.host} is not known: {error.strerror}") from error
+            self._tap.flush()
         except OSError as error:
-            raise BrokerUnreachable(f"{plan.host}:{plan.port}: {error.strerror or error}") from error
-        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise BrokerUnreachable(f"{plan.host}:{plan.port}: {paho.error_string(rc)}")
+            self._last_error.text = f"failed to send: {error}"
+            self._hang_up()
+            return
+        self._set_writing(self._tap.unsent)
+
+    # --- on the event loop ------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        held = self._client.socket()
-        if not isinstance(held, socket.socket):
+        tap = self._client.tap
+        if tap is None or self._client.socket() is None:
             raise self._hung_up()
-        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._fd = held.fileno()
+        self._tap = tap
+        self._fd = tap.fileno()
         self._client.on_socket_close = lambda *_: self._unwatch()
         self._loop.add_reader(self._fd, self._readable)
         self._misc = self._loop.call_later(self._misc_s, self._tick)
-        self._after()
+        self.flush()
 
     def _unwatch(self) -> None:
         fd, self._fd = self._fd, -1
@@ -322,42 +205,44 @@ class Link:
 
     def _tick(self) -> None:
         self._client.loop_misc()
-        self._after()
+        self.flush()
         if not self._lost.done():
             self._misc = self._loop.call_later(self._misc_s, self._tick)
 
     def _readable(self) -> None:
+        if not self._tap.for_paho:  # else `_read` goes on by itself
+            self._read()
+
+    def _read(self) -> None:
+        """Takes one piece off the socket, and what is paho's in it a few packets at a time."""
         if self._lost.done():
             return
+        acks: list[tuple[object, int]] = []
         try:
-            self._client.loop_read()
-        except Exception as error:  # a packet that paho cannot decode
+            if not self._tap.for_paho:
+                acks = [
+                    (self._tokens.pop(number), code)
+                    for number, code in self._tap.receive()
+                    if number in self._tokens
+                ]
+            for _ in range(_PACKETS):
+                if not self._tap.for_paho:
+                    break
+                self._client.loop_read()
+        except Exception as error:  # a packet that cannot be decoded
             self._last_error.text = f"malformed packet: {error}"
             self._hang_up()
-        self._after()
-        held = self._client.socket()
-        # decrypted bytes that wait inside of the TLS layer do not make the socket readable again
-        if isinstance(held, ssl.SSLSocket) and self._fd >= 0 and held.pending():
-            self._loop.call_soon(self._readable)
+        self._deliver(acks)
+        self.flush()
+        if self._tap.for_paho and not self._lost.done():
+            self._loop.call_soon(self._read)
 
-    def _after(self) -> None:
-        """What every call into paho may have left behind: acknowledgements, messages, bytes to write, or a
-        lost connection."""
-        acks, self._acks = self._acks, []
+    def _deliver(self, acks: list[tuple[object, int]]) -> None:
         messages, self._messages = self._messages, []
         if acks:
             self._on_acks(acks)
         for message in messages:
             self._on_message(message)
-        if self._client.socket() is None:
-            self._hang_up()
-        elif self._client.want_write() and not self._lost.done():
-            self._client.loop_write()
-            self._set_writing(self._client.want_write())
-            if self._client.socket() is None:
-                self._hang_up()
-        else:
-            self._set_writing(False)
 
     def _set_writing(self, wanted: bool) -> None:
         if wanted == self._writing or self._fd < 0:
@@ -402,12 +287,6 @@ class Link:
         if not self._answer.done():
             self._answer.set_result((reason.value, reason.getName(), properties))
 
-    def _published(
-        self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if mid in self._tokens:
-            self._acks.append((self._tokens.pop(mid), reason.value))
-
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:
             topic = message.topic
@@ -422,7 +301,3 @@ class Link:
                 getattr(message.properties, "CorrelationData", None),
             )
         )
-
-
-def _nothing(*_: object) -> None:
-    """Bytes wait to be written; `flush` will."""

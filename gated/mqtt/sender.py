@@ -22,8 +22,6 @@ log = structlog.get_logger()
 _SLICE_S = 0.002
 """How long publishing may hold the event loop at a stretch."""
 _MOST_ANSWERS = 256
-_HEADER = 64
-"""Bytes of a PUBLISH beside its topic and payload, at most, as we send it."""
 _SKIPPED = frozenset({0x90, 0x95, 0x99})
 """Reason codes of a PUBACK (MQTT 5, 3.4.2.1) that no repetition cures: topic name invalid, packet too large,
 payload format invalid. The message is skipped and logged, so that the others behind it go on."""
@@ -117,32 +115,31 @@ class Sender:
         if self._announcements:
             topic = next(iter(self._announcements))
             message = Outgoing(topic, self._announcements.pop(topic), retain=True)
-            self._link.publish(topic, message.payload, retain=True, token=message)
         elif self._answers:
-            answer = self._answers.popleft()
-            self._publish_answer(answer)
+            self._publish_answer(self._answers.popleft())
+            return True
         else:
             row = self._relay.take()
             if row is None:
                 return False
-            if self._too_large(row.topic, row.payload):
-                self._skip(row, "it is larger than the broker allows")
-                return True
-            self._link.publish(row.topic, row.payload, retain=row.retain, token=row)
-        self._counters.published += 1
+            message = row
+        try:
+            self._link.publish(message.topic, message.payload, retain=message.retain, token=message)
+        except ValueError as error:
+            self._skip(message, str(error))
+        else:
+            self._counters.published += 1
         return True
 
     def _publish_answer(self, answer: Answer) -> None:
-        if self._too_large(answer.topic, answer.payload):
-            log.warning("mqtt_answer_dropped", topic=answer.topic, bytes=len(answer.payload))
-            return
-        self._link.publish(
-            answer.topic, answer.payload, retain=False, token=answer, correlation=answer.correlation
-        )
-
-    def _too_large(self, topic: str, payload: bytes) -> bool:
-        most = self._link.limits.packet
-        return most is not None and len(payload) + len(topic.encode()) + _HEADER > most
+        try:
+            self._link.publish(
+                answer.topic, answer.payload, retain=False, token=answer, correlation=answer.correlation
+            )
+        except ValueError as error:
+            log.warning("mqtt_answer_dropped", topic=answer.topic, bytes=len(answer.payload), why=str(error))
+        else:
+            self._counters.published += 1
 
     def _skip(self, message: Outgoing, why: str) -> None:
         self._counters.skipped += 1

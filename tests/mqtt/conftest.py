@@ -29,6 +29,7 @@ from gated.mqtt.settings import MqttSettings
 from gated.ports import NotRecorded
 from gated.store.records import OpeningRecord, OutboxMessage
 from gated.store.store import Store
+from tests.mqtt.brokers import Certificates, certificates_in
 from tests.mqtt.contract import Contract
 from tests.peers.mosquitto import Mosquitto
 
@@ -237,6 +238,11 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     opened = await Store.open(f"sqlite:///{tmp_path}/gated.db")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates_in(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from gated.mqtt.client import Backoff, Mqtt, probe
 from gated.mqtt.endpoint import BrokerRefused, BrokerUnreachable, tls_context
 from gated.mqtt.settings import MqttSettings, TlsSettings
 from gated.store.store import Store
+from tests.mqtt.brokers import Certificates, Serve, packet, server
 from tests.mqtt.conftest import QUICK, ROOT, SITE, App, Subscriber, now, put, running, until
 from tests.mqtt.samples import passages
 from tests.peers.mosquitto import Mosquitto, free_port, require
@@ -148,43 +148,6 @@ async def test_a_name_that_is_not_known(store: Store) -> None:
 
 
 # --- TLS ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Certificates:
-    folder: Path
-
-    def __getattr__(self, name: str) -> Path:
-        return self.folder / name.replace("_", ".")
-
-
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def _issue(folder: Path, name: str, subject: str) -> None:
-    _openssl(
-        folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
-        "-subj", f"/CN={subject}", "-addext", f"subjectAltName=DNS:{subject}",
-    )  # fmt: skip
-    _openssl(
-        folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-        "-days", "2", "-copy_extensions", "copy", "-out", f"{name}.crt",
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, certificates for the broker (localhost) and for us, and another authority."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("ca", "other"):
-        _openssl(
-            folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key",
-            "-out", f"{name}.crt", "-days", "2", "-subj", f"/CN={name}",
-        )  # fmt: skip
-    _issue(folder, "server", "localhost")
-    _issue(folder, "client", "gated")
-    return Certificates(folder)
 
 
 def _tls_listener(certificates: Certificates, extra: str = "") -> str:
@@ -314,47 +277,6 @@ async def test_a_probe(broker: Mosquitto, protocol: str, spoken: str) -> None:
 
 # --- brokers that are no mosquitto --------------------------------------------------------------------
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
-
-
-@asynccontextmanager
-async def server(serve: Serve) -> AsyncIterator[int]:
-    """A loopback server; `serve` handles a connection."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await listening.wait_closed()
-
-
-async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """One MQTT packet: its type, and what follows the fixed header."""
-    kind = (await reader.readexactly(1))[0] >> 4
-    length, shift = 0, 0
-    while True:
-        byte = (await reader.readexactly(1))[0]
-        length |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return kind, await reader.readexactly(length)
-
 
 class OldBroker:
     """Speaks MQTT 3.1.1 only. To version 5 it answers `refusal`, or hangs up where that is empty."""
@@ -365,7 +287,7 @@ class OldBroker:
         self.published: list[bytes] = []
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        kind, connect = await _packet(reader)
+        kind, connect = await packet(reader)
         assert kind == 1
         self.versions.append(connect[6])
         if connect[6] != 4:
@@ -374,7 +296,7 @@ class OldBroker:
             return
         writer.write(b"\x20\x02\x00\x00")
         while True:
-            kind, body = await _packet(reader)
+            kind, body = await packet(reader)
             if kind == 8:  # SUBSCRIBE, of three topics
                 writer.write(b"\x90\x05" + body[:2] + b"\x01\x01\x01")
             elif kind == 3:
@@ -421,13 +343,13 @@ async def _garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def _half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await _packet(reader)
+    await packet(reader)
     writer.write(b"\x20\x03\x00")
     await writer.drain()
 
 
 async def _bad_after_connack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    _, connect = await _packet(reader)
+    _, connect = await packet(reader)
     writer.write(b"\x20\x03\x00\x00\x00" if connect[6] == 5 else b"\x20\x02\x00\x00")
     writer.write(b"\x32\x05\x00\xff\xff\xff\xff")  # a PUBLISH whose topic is longer than the packet
     await writer.drain()
@@ -435,7 +357,7 @@ async def _bad_after_connack(reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 async def _busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    _, connect = await _packet(reader)
+    _, connect = await packet(reader)
     writer.write(b"\x20\x03\x00\x89\x00" if connect[6] == 5 else b"\x20\x02\x00\x03")
     await writer.drain()
 
@@ -460,7 +382,7 @@ async def test_a_broker_that_falls_silent_is_noticed(store: Store) -> None:
     """It accepts the connection and then answers nothing: the keep-alive ends it."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _packet(reader)
+        await packet(reader)
         writer.write(b"\x20\x06\x00\x00\x03\x13\x00\x01")  # it asks for a keep-alive of 1 s
         await reader.read(-1)
 
