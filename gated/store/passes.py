@@ -134,9 +134,10 @@ def facts(conn: Connection) -> Iterator[tuple[Credential, PassFacts]]:
         yield Credential(CredentialKind(what), value), last
 
 
-def changed_since(conn: Connection, change: int) -> list[Pass]:
-    """All passes changed after `change`, as they are now, in the order of their changes."""
-    query = select(passes).where(passes.c.change > change).order_by(passes.c.change)
+def changed_since(conn: Connection, change: int, limit: int | None = None) -> list[Pass]:
+    """The passes changed after `change`, as they are now, in the order of their changes; the first `limit` of
+    them. Whoever has taken these in knows every pass whose last change is up to the last one's."""
+    query = select(passes).where(passes.c.change > change).order_by(passes.c.change).limit(limit)
     return _with_credentials(conn, conn.execute(query).all())
 
 

@@ -36,8 +36,6 @@ PATIENCE_S = 2.0
 _PAUSE_S = 0.05
 _BUSY = 16
 """From so many records in a transaction on the next ones are on their way."""
-_ALONE = 2
-"""Up to so many records in a transaction its caller was alone: its record, and one that was put off."""
 LATER_S = 0.1
 _STOP = object()
 _NOW = object()
@@ -63,6 +61,8 @@ class Writer:
         self._later_due: asyncio.TimerHandle | None = None
         self._given: list[Item] = []
         self._unanswered = 0
+        self._asked = 0
+        """How many have come since the last answer, other than what can wait."""
         self._alone = True
         self._untidy = 0
         self._busy = False
@@ -106,6 +106,7 @@ class Writer:
         self._unanswered += 1
         if not later:
             self._given.append(item)
+            self._asked += 1
             if self._alone and self._unanswered == len(self._later) + 1:
                 self._hand_over()
             elif len(self._given) == 1:
@@ -244,7 +245,7 @@ class Writer:
 
     def _resolve(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         self._unanswered -= len(items)
-        self._alone = len(items) <= _ALONE
+        self._alone, self._asked = self._asked == 1, 0
         for item in items:
             future = item.future
             if future.done():

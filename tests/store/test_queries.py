@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from gated.domain import (
     Credential,
     CredentialKind,
+    Holder,
     HourWindow,
     OpeningOutcome,
     Outcome,
@@ -87,6 +88,28 @@ async def test_a_change_gets_a_version_and_a_number(store: Store) -> None:
     found = await store.read(lambda conn: passes.changed_since(conn, 1))
     assert [one.change for one in found] == [2, 3]
     assert await store.read(lambda conn: passes.changed_since(conn, 3)) == []
+
+
+async def test_changes_are_read_in_pages(store: Store) -> None:
+    """Also while passes change again between two pages: nothing is left out, the last state comes last."""
+    await store.write(lambda conn: passes.insert_many(conn, [make.a_pass(number) for number in range(25)]))
+    known: dict[str, Pass] = {}
+    change = 0
+    for turn in range(20):
+        page = await store.read(lambda conn, after=change: passes.changed_since(conn, after, 7))
+        if not page:
+            break
+        assert len(page) <= 7
+        assert [one.change for one in page] == sorted(one.change for one in page)
+        assert page[0].change > change
+        known |= {one.id: one for one in page}
+        change = page[-1].change
+        if turn < 3:
+            again = replace(page[0], holder=Holder(f"turn {turn}"))
+            await store.write(lambda conn, one=again: passes.update(conn, one, expected_version=one.version))
+    assert change == await store.read(passes.last_change) == 28
+    kept = await store.read(lambda conn: passes.page(conn, limit=100))
+    assert sorted(known.values(), key=lambda one: one.id, reverse=True) == kept
 
 
 @pytest.mark.parametrize(
