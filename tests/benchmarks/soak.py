@@ -1,8 +1,9 @@
-"""The long run: the acceptance tests that kill and starve the daemon, for much longer than scripts/test does.
+"""The long run: the acceptance tests that kill and starve the daemon, for much longer than scripts/test does,
+and an hour of garbage.
 
 It measures nothing new; it asks the same questions until luck is no longer an answer.
 
-    python -m tests.benchmarks.soak [--kills 200] [--rounds 3]
+    python -m tests.benchmarks.soak [--kills 200] [--rounds 3] [--garbage-seconds 3600]
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 
+from tests.benchmarks import soak_garbage
 from tests.benchmarks.path_world import CACHE
 from tests.benchmarks.report import emit, fault, finish, say
 
@@ -29,25 +31,39 @@ def _pytest(arguments: list[str], kills: int) -> tuple[bool, float]:
     return done.returncode == 0, time.monotonic() - began
 
 
+def _kills(count: int) -> None:
+    say(f"{count} kills at random moments under load")
+    passed, took = _pytest([_KILL], count)
+    if not passed:
+        fault("killed at random moments: the test above failed")
+    emit("soak.kills_survived", count if passed else 0, "kills", n=count,
+         limit_name="kills", limit=count, at_most=False)  # fmt: skip
+    emit("soak.kills_took", took, "s", n=count)
+
+
+def _acceptance(rounds: int) -> None:
+    survived = 0
+    for number in range(rounds):
+        say(f"acceptance, round {number + 1} of {rounds}")
+        passed, _ = _pytest([_REST, f"--ignore={_KILL}"], 20)
+        survived += passed
+    emit("soak.acceptance_rounds", survived, "rounds", n=rounds, limit_name="rounds",
+         limit=rounds, at_most=False)  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="kill -9 so often under load")
     parser.add_argument("--rounds", type=int, default=3, help="of the other acceptance tests")
+    parser.add_argument("--garbage-seconds", type=float, default=3600, help="send broken pushes for so long")
     arguments = parser.parse_args()
-    say(f"{arguments.kills} kills at random moments under load")
-    passed, took = _pytest([_KILL], arguments.kills)
-    if not passed:
-        fault("killed at random moments: the test above failed")
-    emit("soak.kills_survived", arguments.kills if passed else 0, "kills", n=arguments.kills,
-         limit_name="kills", limit=arguments.kills, at_most=False)  # fmt: skip
-    emit("soak.kills_took", took, "s", n=arguments.kills)
-    survived = 0
-    for number in range(arguments.rounds):
-        say(f"acceptance, round {number + 1} of {arguments.rounds}")
-        passed, _ = _pytest([_REST, f"--ignore={_KILL}"], 20)
-        survived += passed
-    emit("soak.acceptance_rounds", survived, "rounds", n=arguments.rounds, limit_name="rounds",
-         limit=arguments.rounds, at_most=False)  # fmt: skip
+    if arguments.kills:
+        _kills(arguments.kills)
+    if arguments.rounds:
+        _acceptance(arguments.rounds)
+    if arguments.garbage_seconds:
+        say(f"garbage for {arguments.garbage_seconds:.0f} s")
+        soak_garbage.run(arguments.garbage_seconds)
     return finish()
 
 
