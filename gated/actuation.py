@@ -124,8 +124,7 @@ class BarrierControl:
 
     `changed` is called whenever the state that people see may have changed.
 
-    It works in callbacks of the event loop, not in a task for each opening: where nobody is before it, the
-    device has the command when `open` returns.
+    It works in callbacks of the event loop; only what the adapter does is a task.
     """
 
     def __init__(
@@ -249,13 +248,7 @@ class BarrierControl:
             return
         self._moved.clear()
         pulse = Pulse(asked.id, settings.pulse_ms, settings.output, asked.answers)
-        try:
-            # a task, unless the device answers with a future of its own
-            answer: asyncio.Future[Opened] = asyncio.ensure_future(device.open(pulse))
-        except Exception as error:
-            self._said(asked, self._failed(error))
-            return
-        asked.answer = answer
+        asked.answer = answer = asyncio.create_task(_opened_by(device, pulse))
         asked.timer = asyncio.get_running_loop().call_later(settings.open_timeout_s, _give_up, asked)
         answer.add_done_callback(partial(self._answered, asked))
 
@@ -367,6 +360,14 @@ class BarrierControl:
             self.state.fault = None
             self._changed()
         return Opened(OpeningOutcome.CONFIRMED, opened.detail)
+
+
+async def _opened_by(device: Any, pulse: Pulse) -> Opened:
+    """What a device says to a pulse; whatever is wrong with its adapter is raised here, in a task."""
+    opened = await device.open(pulse)
+    if not isinstance(opened, Opened):
+        raise TypeError(f"an adapter's open returned {type(opened).__name__}")
+    return opened
 
 
 def _resolve(asked: _Asked, opened: Opened) -> None:

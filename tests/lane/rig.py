@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -231,6 +231,12 @@ class Rig:
     async def opening(self, passage_id: str) -> OpeningRecord:
         [found] = await self.store.read(lambda conn: openings.for_passage(conn, passage_id))
         return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for something that nobody announces."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager

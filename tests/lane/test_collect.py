@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gated.domain import Credential, CredentialKind, Disposition, Read
 from gated.lane.collect import Collector, Relation, passage_id_of, relate
@@ -57,7 +59,7 @@ def test_a_resend_is_a_duplicate_also_when_it_is_late() -> None:
     first = lane.collect(read(), NOW, NOW, 0.0)
     lane.remember(read(), first.passage_id)
     again = read(received_at=NOW + timedelta(seconds=40), backlog=True)
-    assert lane.collect(again, NOW, NOW, 40.0) == replace(first, disposition=Disposition.DUPLICATE)
+    assert lane.collect(again, NOW, NOW, 40.0) == first._replace(disposition=Disposition.DUPLICATE)
 
 
 def test_without_a_device_time_the_key_tells_a_resend() -> None:
@@ -113,6 +115,34 @@ def test_cards_are_the_same_or_not() -> None:
     assert relate(one, one) is Relation.SAME
     assert relate(one, other) is Relation.NEW
     assert relate(one, plate("12345678")) is Relation.NEW
+
+
+_CREDENTIALS = st.none() | st.builds(
+    Credential, st.sampled_from([CredentialKind.PLATE, CredentialKind.CARD]), st.text("津A12S", max_size=6)
+)
+
+
+@given(_CREDENTIALS, _CREDENTIALS)
+def test_relation_is_what_it_says(known: Credential | None, seen: Credential | None) -> None:
+    """The same credential, or one of two without a plate, or two plates within two edits."""
+    if known == seen:
+        expected = Relation.SAME
+    elif known is None or seen is None:
+        expected = Relation.RELATED
+    else:
+        plates = {known.kind, seen.kind} == {CredentialKind.PLATE}
+        near = plates and _edits(known.value, seen.value) <= 2
+        expected = Relation.RELATED if near else Relation.NEW
+    assert relate(known, seen) is relate(seen, known) is expected
+
+
+def _edits(one: str, other: str) -> int:
+    row = list(range(len(other) + 1))
+    for index, left in enumerate(one, 1):
+        before, row[0] = row[0], index
+        for place, right in enumerate(other, 1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (left != right))
+    return row[-1]
 
 
 def test_the_window_slides_with_each_read_of_the_vehicle() -> None:

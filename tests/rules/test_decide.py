@@ -49,7 +49,7 @@ def facts(*passes: PassFacts, **changes: object) -> Facts:
         confidence=0.9,
         candidates=[Candidate(p) for p in passes],
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return base._replace(**changes)  # type: ignore[arg-type]
 
 
 CASES = {
