@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -98,14 +99,15 @@ class Presence:
 
 class _Order:
     """One pulse on its way into a reply; once `carried`, it is with no exchange any more. `outcome` is what
-    `ReplyOpener.open` awaits."""
+    `ReplyOpener.open` gave out: whoever opens may cancel it."""
 
-    __slots__ = ("carried", "outcome", "pulse")
+    __slots__ = ("carried", "outcome", "pulse", "timer")
 
     def __init__(self, pulse: Pulse, outcome: asyncio.Future[Opened]) -> None:
         self.pulse = pulse
         self.outcome = outcome
         self.carried = False
+        self.timer: asyncio.TimerHandle | None = None
 
     def ended(self, outcome: OpeningOutcome, detail: str) -> None:
         """Says what became of it; only the first word counts."""
@@ -198,17 +200,15 @@ class ReplyOpener:
         self._waiting: deque[_Order] = deque()
         self._exchanges: list[Exchange] = []
 
-    async def open(self, pulse: Pulse) -> Opened:
+    def open(self, pulse: Pulse) -> asyncio.Future[Opened]:
+        """See `gated.ports.Barrier`. The pulse is attached, or waits, when this returns; to cancel the
+        future withdraws it."""
         loop = asyncio.get_running_loop()
         order = _Order(pulse, loop.create_future())
-        timer = loop.call_later(self.wait_s, self._late, order)
+        order.timer = loop.call_later(self.wait_s, self._late, order)
+        order.outcome.add_done_callback(partial(self._over, order))
         self._place(order)
-        try:
-            return await order.outcome
-        finally:
-            timer.cancel()
-            if not order.carried:
-                self._remove(order)
+        return order.outcome
 
     def withdraw(self, opening_id: str) -> bool:
         """See `gated.ports.Withdraws`."""
@@ -260,17 +260,23 @@ class ReplyOpener:
         """The pulse that this reply is to carry and whom to tell that it was sent, or None. From here on
         the pulse counts as sent."""
         order, exchange.order = exchange.order, None
-        if order is None and exchange.opens and self._waiting:
+        while exchange.opens and self._waiting and (order is None or order.outcome.done()):
             order = self._waiting.popleft()
-        if order is None or order.outcome.done():
+        if order is None or order.outcome.done():  # it was cancelled in this very turn of the loop
             return None
         exchange.opens = False  # one is enough
         order.carried = True
         return order.pulse, order.sent
 
+    def _over(self, order: _Order, _: object) -> None:
+        if order.timer is not None:
+            order.timer.cancel()
+        if not order.carried:
+            self._remove(order)
+
     def _late(self, order: _Order) -> None:
         if order.carried:
-            asyncio.get_running_loop().call_later(
+            order.timer = asyncio.get_running_loop().call_later(
                 _SENT_GRACE_S,
                 order.ended,
                 OpeningOutcome.UNCERTAIN,

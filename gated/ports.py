@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -95,9 +95,13 @@ class Device(Protocol):
 @runtime_checkable
 class Barrier(Protocol):
     """Can pulse a barrier open. Sends at most once per call; never closes. One that may have to wait before
-    it can send is `Withdraws`, too."""
+    it can send is `Withdraws`, too.
 
-    async def open(self, pulse: Pulse) -> Opened: ...
+    `open` is a coroutine function as a rule. What has nothing to do but to wait may return a `Future`, which
+    spares the opening a task; to cancel it is to withdraw the pulse, as far as that is possible.
+    """
+
+    def open(self, pulse: Pulse) -> Awaitable[Opened]: ...
 
 
 @runtime_checkable
@@ -128,8 +132,7 @@ class Snapshots(Protocol):
 # --- devices that push over HTTP --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(NamedTuple):  # made in a third of the time that a frozen dataclass takes, once for every read
     """One HTTP request of a device, already authenticated and bounded. `path`: what follows
     `/ingest/{device}`, without a leading slash. Header names are lower case."""
 
@@ -141,15 +144,14 @@ class Push:
     peer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PushReply:
+class PushReply(NamedTuple):
     """What the device gets back. `sent` is called once, when the reply was handed to the socket (True) or the
     peer had gone (False)."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     sent: Callable[[bool], None] | None = None
 
 

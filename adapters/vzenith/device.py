@@ -6,6 +6,7 @@ mean is in `codec`; being there and being opened by a reply are in `adapters._pu
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 import structlog
@@ -91,13 +92,15 @@ class VzenithCamera(PushDevice):
             )
         return await self._answer(message, handle)
 
-    async def open(self, pulse: Pulse) -> Opened:
+    def open(self, pulse: Pulse) -> asyncio.Future[Opened]:
         """Opens through the reply to a push; see `adapters._push.ReplyOpener`."""
         try:
             codec.output_number(pulse.output)
         except ValueError as error:
-            return Opened(OpeningOutcome.REJECTED, f"{error}; nothing was sent")
-        return await self._opener.open(pulse)
+            refused: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+            refused.set_result(Opened(OpeningOutcome.REJECTED, f"{error}; nothing was sent"))
+            return refused
+        return self._opener.open(pulse)
 
     def withdraw(self, opening_id: str) -> bool:
         """See `gated.ports.Withdraws`."""

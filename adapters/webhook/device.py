@@ -7,6 +7,7 @@ being there and being opened by a reply are in `adapters._push`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Literal, Self
 
 import httpx
@@ -84,11 +85,11 @@ class WebhookDevice(PushDevice):
             )
         return await self._answer(message, push, handle)
 
-    async def open(self, pulse: Pulse) -> Opened:
+    def open(self, pulse: Pulse) -> Awaitable[Opened]:
         """By a call to `open_url`, sent once; without one by the reply to a push."""
         if self._config.open_url is None:
-            return await self._opener.open(pulse)
-        return await self._call(self._config.open_url, pulse)
+            return self._opener.open(pulse)
+        return self._call(self._config.open_url, pulse)
 
     def withdraw(self, opening_id: str) -> bool:
         """See `gated.ports.Withdraws`; what was given to `open_url` was sent."""

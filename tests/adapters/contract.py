@@ -326,7 +326,7 @@ class Contract:
         device = bench.device()
         assert isinstance(device, Barrier)
         async with Session(bench, device):
-            task = asyncio.create_task(device.open(pulse(bench, 500)))
+            task = asyncio.ensure_future(device.open(pulse(bench, 500)))
             await asyncio.sleep(after_s)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -22,8 +22,8 @@ def pulse(answers: str | None = None, number: int = 1) -> Pulse:
     return Pulse(id=f"01OPENING{number}", milliseconds=700, output="0", answers=answers)
 
 
-async def opening(opener: ReplyOpener, order: Pulse) -> asyncio.Task[Opened]:
-    task = asyncio.create_task(opener.open(order))
+async def opening(opener: ReplyOpener, order: Pulse) -> asyncio.Future[Opened]:
+    task = asyncio.ensure_future(opener.open(order))
     await asyncio.sleep(0)
     return task
 
@@ -198,6 +198,18 @@ async def test_a_cancelled_order_is_not_carried_even_at_once() -> None:
         await task
 
 
+async def test_a_cancelled_order_does_not_stand_before_the_next() -> None:
+    opener = ReplyOpener(1.0)
+    first, second = opener.open(pulse(number=1)), opener.open(pulse(number=2))
+    first.cancel()
+    with opener.exchange(None, opens=True) as exchange:
+        carried = opener.take(exchange)
+    assert carried is not None
+    assert carried[0].id == "01OPENING2"
+    carried[1](True)
+    assert (await second).outcome is OpeningOutcome.ACCEPTED
+
+
 async def test_an_opening_goes_into_the_reply_to_the_latest_request_of_its_event() -> None:
     opener = ReplyOpener(1.0)
     with opener.exchange("a", opens=True) as given_up, opener.exchange("a", opens=True) as resend:
@@ -309,7 +321,7 @@ async def test_a_resend_is_answered_with_the_opening_that_its_event_caused(make:
 async def test_what_waits_for_a_push_can_be_withdrawn(make: Made) -> None:
     device, body, opens = make()
     assert all(isinstance(device, power) for power in (Barrier, Withdraws))
-    task = asyncio.create_task(device.open(Pulse("01O", 700, "0")))
+    task = asyncio.ensure_future(device.open(Pulse("01O", 700, "0")))
     await asyncio.sleep(0)
     assert not device.withdraw("01X")
     assert device.withdraw("01O")

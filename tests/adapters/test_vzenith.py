@@ -31,7 +31,7 @@ class Lane:
     def __init__(self, device: VzenithCamera, *, grant: bool = True, barrier: str = "cam-1") -> None:
         self.device, self.grant, self.barrier = device, grant, barrier
         self.events: list[DeviceEvent] = []
-        self.openings: list[asyncio.Task[Opened]] = []
+        self.openings: list[asyncio.Future[Opened]] = []
 
     async def handle(self, event: DeviceEvent) -> Handled:
         self.events.append(event)
@@ -41,7 +41,7 @@ class Lane:
         if not self.grant or self.barrier != self.device.id:
             return Handled(passage_id="01P", granted=self.grant, barrier=self.barrier if self.grant else None)
         order = Pulse(id="01O", milliseconds=700, output="0", answers=event.key)
-        task = asyncio.create_task(self.device.open(order))
+        task = asyncio.ensure_future(self.device.open(order))
         self.openings.append(task)
         return Handled(passage_id="01P", granted=True, opening=task, barrier=self.barrier)
 
@@ -114,7 +114,7 @@ async def test_backlog_is_kept_recorded_and_opens_nothing(ingest: Ingest) -> Non
 
 async def test_a_waiting_opening_never_rides_on_backlog_or_on_an_ignored_reply(ingest: Ingest) -> None:
     device = adapter(reply_wait_ms=200)
-    task = asyncio.create_task(device.open(Pulse("01O", 700, "0")))
+    task = asyncio.ensure_future(device.open(Pulse("01O", 700, "0")))
     await asyncio.sleep(0)
     lane = Lane(device, grant=False)
     for body, content_type in [(alarm(isoffline=1), ""), (HEARTBEAT.encode(), FORM)]:

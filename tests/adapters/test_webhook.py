@@ -158,7 +158,7 @@ async def test_open_rides_on_the_reply() -> None:
     device = adapter()
 
     async def lane(event: DeviceEvent) -> Handled:
-        task = asyncio.create_task(device.open(Pulse("01O", 700, "gate", answers=event.key)))
+        task = asyncio.ensure_future(device.open(Pulse("01O", 700, "gate", answers=event.key)))
         return Handled("01P", True, task, "wh-1")
 
     reply = await device.receive(push(b'{"type":"read","kind":"plate","value":"x1","id":"7"}'), lane)
