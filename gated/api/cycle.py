@@ -1,14 +1,9 @@
-"""One request and its reply: uvicorn's, and beside ASGI what the path of a passage needs.
-
-ASGI cannot say whether a body is here already without waiting for it, nor whether a reply was written.
-"""
+"""One request and its reply: uvicorn's, which is an `Exchange` beside."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
-from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     HEADER_VALUE_RE,
@@ -16,34 +11,31 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-CYCLE: Final = "gated.cycle"
-"""Where an application finds the `Cycle` of its request: `scope["extensions"][CYCLE]`. It takes it out, for
-the cycle holds the scope."""
+from gated.api.exchange import PeerGone
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's cycle, with two short ways: `whole_body` and `reply`.
+    """uvicorn's cycle, and an `Exchange`.
 
-    A long body makes uvicorn stop reading. Here it reads on once the body was taken: that the peer goes while
-    its request is handled is noticed only by reading.
+    A long body makes uvicorn stop reading. An exchange reads on once the body was taken: that the peer goes
+    while its request is handled is noticed only by reading.
     """
 
-    async def receive(self) -> ASGIReceiveEvent:
-        message = await super().receive()
-        self.flow.resume_reading()
-        return message
-
     def whole_body(self) -> bytes | None:
-        """The body, if all of it is here and nothing of it was read; else None, and `receive` tells more."""
         if self.more_body or self.disconnected:
             return None
         self.flow.resume_reading()
         body, self.body = self.body, bytearray()
         return bytes(body)
 
+    async def part(self) -> tuple[bytes, bool]:
+        message = await self.receive()
+        if message["type"] != "http.request":
+            raise PeerGone
+        self.flow.resume_reading()
+        return message["body"], not message["more_body"]
+
     async def reply(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> bool:
-        """Gives the whole reply to the socket in one write. `headers`: without content-length. False if the
-        peer has gone: then nothing was written. Raises ValueError on what cannot be a header."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         # Of a connection that was lost uvicorn tells only the last of its requests; the transport knows best.

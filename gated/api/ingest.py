@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from gated.api import problems
-from gated.api.cycle import CYCLE, Cycle
+from gated.api.exchange import EXCHANGE, Exchange, PeerGone
 from gated.api.limits import FailureLimiter, peer_key
 from gated.api.problems import Problem
 from gated.api.services import DeviceAuth, Services
@@ -43,10 +43,6 @@ log = structlog.get_logger()
 def hash_secret(secret: str) -> bytes:
     """What `DeviceAuth.secret_hash` holds of a device's secret: SHA-256 of its UTF-8 bytes."""
     return hashlib.sha256(secret.encode()).digest()
-
-
-class _Gone(Exception):
-    """The peer went before the whole body was here; nobody is left to answer."""
 
 
 class Ingest:
@@ -71,14 +67,14 @@ class Ingest:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cycle: Cycle = scope["extensions"].pop(CYCLE)
+        exchange: Exchange = scope["extensions"].pop(EXCHANGE)
         device_id, _, rest = scope["path"][len(PREFIX) :].partition("/")
         try:
-            reply = await self._answer(device_id, rest, scope, cycle)
+            reply = await self._answer(device_id, rest, scope, exchange)
         except Problem as problem:
             reply = _problem_reply(problem, expects_body=_expects_continue(scope))
-        except _Gone:
-            return
+        except PeerGone:
+            return  # nobody is left to answer
         except Exception:
             log.exception("push_failed", device=device_id)
             reply = _problem_reply(
@@ -89,9 +85,9 @@ class Ingest:
                 )
             )
         self._services.metrics.push(reply.status)
-        await _send(reply, cycle)
+        await _send(reply, exchange)
 
-    async def _answer(self, device_id: str, path: str, scope: Scope, cycle: Cycle) -> PushReply:
+    async def _answer(self, device_id: str, path: str, scope: Scope, exchange: Exchange) -> PushReply:
         if scope["method"] not in _METHODS:
             raise Problem(
                 problems.METHOD_NOT_ALLOWED,
@@ -118,8 +114,12 @@ class Ingest:
         self._in_flight[device_id] = busy + 1
         body = b""
         try:
-            if b"content-length" in fields or b"transfer-encoding" in fields:
-                body = await self._read(cycle, fields.get(b"content-length"), auth.max_body)
+            whole = exchange.whole_body()
+            if whole is not None:
+                self._hold(len(whole), len(whole), auth.max_body)
+                body = whole
+            elif b"content-length" in fields or b"transfer-encoding" in fields:
+                body = await self._read(exchange, fields.get(b"content-length"), auth.max_body)
             headers = {
                 name.decode("latin-1"): value.decode("latin-1")
                 for name, value in fields.items()
@@ -161,18 +161,14 @@ class Ingest:
             "设备编号或令牌错误。",
         )
 
-    async def _read(self, cycle: Cycle, length: bytes | None, limit: int) -> bytes:
-        """The whole body, which counts in `_held` from now on. Raises a Problem if it is too large or too
-        slow, `_Gone` if the peer went; then nothing of it counts any more."""
+    async def _read(self, exchange: Exchange, length: bytes | None, limit: int) -> bytes:
+        """The whole body, of which not all is here; it counts in `_held` from now on. Raises a Problem if it
+        is too large or too slow, `PeerGone` if the peer went; then nothing of it counts any more."""
         if length is not None and int(length) > limit:  # the parser of HTTP refused what is no number
             raise _too_large(limit)
-        body = cycle.whole_body()
-        if body is not None:
-            self._hold(len(body), len(body), limit)
-            return body
         try:
             async with asyncio.timeout(self._body_s):
-                return await self._read_on(cycle, limit)
+                return await self._read_on(exchange, limit)
         except TimeoutError:
             raise Problem(
                 problems.TIMEOUT,
@@ -181,19 +177,16 @@ class Ingest:
                 headers={"Connection": "close"},
             ) from None
 
-    async def _read_on(self, cycle: Cycle, limit: int) -> bytes:
+    async def _read_on(self, exchange: Exchange, limit: int) -> bytes:
         """The whole body, however long it takes."""
         parts = bytearray()
         whole = False
         try:
             while not whole:
-                message = await cycle.receive()
-                if message["type"] != "http.request":
-                    raise _Gone
-                part = message["body"]
+                part, last = await exchange.part()
                 self._hold(len(part), len(parts) + len(part), limit)
                 parts += part
-                whole = not message["more_body"]
+                whole = last
             return bytes(parts)
         finally:
             if not whole:
@@ -253,12 +246,12 @@ def _problem_reply(problem: Problem, *, expects_body: bool = False) -> PushReply
     return PushReply(problem.kind.status, problem.body(), problems.MEDIA_TYPE, headers)
 
 
-async def _send(reply: PushReply, cycle: Cycle) -> None:
+async def _send(reply: PushReply, exchange: Exchange) -> None:
     """Sends a reply and tells the adapter whether it was handed to the socket."""
     headers = (("content-type", reply.content_type), *reply.headers.items())
     handed = False
     try:
-        handed = await cycle.reply(reply.status, headers, reply.body)
+        handed = await exchange.reply(reply.status, headers, reply.body)
     finally:
         if reply.sent is not None:
             reply.sent(handed)

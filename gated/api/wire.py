@@ -22,7 +22,8 @@ import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gated.api.cycle import CYCLE, Cycle
+from gated.api.cycle import Cycle
+from gated.api.exchange import EXCHANGE, Exchange
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers, about: counted in pieces as they come from the socket."""
@@ -149,7 +150,7 @@ class Protocol(HttpToolsProtocol):
             "extensions": extensions,
         }
         before = self.cycle
-        self.cycle = Cycle(
+        self.cycle = cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -162,12 +163,13 @@ class Protocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        extensions[CYCLE] = self.cycle
+        exchange: Exchange = cycle
+        extensions[EXCHANGE] = exchange
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(cycle, self.app)
         else:  # pipelined
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
         self._in_message = False

@@ -9,7 +9,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gated.api.cycle import CYCLE, Cycle
+from gated.api.exchange import EXCHANGE, Exchange, PeerGone
 from gated.api.wire import Protocol
 
 
@@ -31,11 +31,11 @@ class Wire(asyncio.Transport):
         self.closing = True
 
 
-class Exchange:
-    """A connection to an application that leaves its request's cycle here."""
+class Connection:
+    """A connection to an application that leaves the exchanges of its requests here."""
 
     def __init__(self) -> None:
-        self.cycles: list[Cycle] = []
+        self.exchanges: list[Exchange] = []
         self.go = asyncio.Event()
         config = Config(self.app, ws="none", lifespan="off", interface="asgi3", log_config=None)
         state = ServerState()
@@ -46,14 +46,14 @@ class Exchange:
         self.protocol.connection_made(self.wire)
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        self.cycles.append(scope["extensions"].pop(CYCLE))
+        self.exchanges.append(scope["extensions"].pop(EXCHANGE))
         await self.go.wait()
 
-    async def feed(self, data: bytes) -> Cycle:
-        """The cycle of the request that begins in `data`."""
+    async def feed(self, data: bytes) -> Exchange:
+        """The exchange of the request that begins in `data`."""
         self.protocol.data_received(data)
         await asyncio.sleep(0.01)
-        return self.cycles[-1]
+        return self.exchanges[-1]
 
     async def end(self) -> None:
         self.protocol.connection_lost(None)
@@ -94,63 +94,62 @@ WHOLE = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
 async def test_a_reply_leaves_in_one_write(
     request_: bytes, headers: tuple[tuple[str, str], ...], reply: bytes, closes: bool
 ) -> None:
-    exchange = Exchange()
-    cycle = await exchange.feed(request_)
-    assert await cycle.reply(200, (("Content-Type", "text/plain"), *headers), b"ok")
-    assert (exchange.wire.writes, exchange.wire.closing) == ([reply], closes)
-    await exchange.end()
+    connection = Connection()
+    exchange = await connection.feed(request_)
+    assert await exchange.reply(200, (("Content-Type", "text/plain"), *headers), b"ok")
+    assert (connection.wire.writes, connection.wire.closing) == ([reply], closes)
+    await connection.end()
 
 
 @pytest.mark.parametrize(("name", "value"), [("X", "1\r\nEvil: 2"), ("X Y", "1"), ("X", "村")])
 async def test_no_header_breaks_out_of_its_line(name: str, value: str) -> None:
-    exchange = Exchange()
-    cycle = await exchange.feed(WHOLE)
+    connection = Connection()
+    exchange = await connection.feed(WHOLE)
     with pytest.raises(ValueError, match=r"not a header|latin-1"):
-        await cycle.reply(200, ((name, value),), b"ok")
-    assert exchange.wire.writes == []
-    assert await cycle.reply(500, (), b"")  # the application may still say so
-    await exchange.end()
+        await exchange.reply(200, ((name, value),), b"ok")
+    assert connection.wire.writes == []
+    assert await exchange.reply(500, (), b"")  # the application may still say so
+    await connection.end()
 
 
 async def test_a_closing_connection_gets_no_reply() -> None:
-    exchange = Exchange()
-    cycle = await exchange.feed(WHOLE)
-    exchange.wire.close()
-    assert not await cycle.reply(200, (), b"ok")
-    assert exchange.wire.writes == []
-    await exchange.end()
+    connection = Connection()
+    exchange = await connection.feed(WHOLE)
+    connection.wire.close()
+    assert not await exchange.reply(200, (), b"ok")
+    assert connection.wire.writes == []
+    await connection.end()
 
 
 async def test_a_body_is_whole_or_not_told() -> None:
-    exchange = Exchange()
-    cycle = await exchange.feed(WHOLE[:-1])
-    assert cycle.whole_body() is None
-    await exchange.feed(WHOLE[-1:])
-    assert cycle.whole_body() == b"hi"
-    await exchange.end()
+    connection = Connection()
+    exchange = await connection.feed(WHOLE[:-1])
+    assert exchange.whole_body() is None
+    await connection.feed(WHOLE[-1:])
+    assert exchange.whole_body() == b"hi"
+    await connection.end()
 
 
 async def test_a_body_of_a_peer_that_went_is_not_told() -> None:
-    exchange = Exchange()
-    cycle = await exchange.feed(WHOLE)
-    exchange.protocol.connection_lost(None)
-    assert cycle.whole_body() is None
-    assert (await cycle.receive())["type"] == "http.disconnect"
-    await exchange.end()
+    connection = Connection()
+    exchange = await connection.feed(WHOLE)
+    connection.protocol.connection_lost(None)
+    assert exchange.whole_body() is None
+    with pytest.raises(PeerGone):
+        await exchange.part()
+    await connection.end()
 
 
 async def test_who_waits_is_told_to_send_its_body_and_who_sent_it_is_not() -> None:
-    waits = Exchange()
+    waits = Connection()
     expecting = WHOLE.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
-    cycle = await waits.feed(expecting[:-2])
-    reading = asyncio.create_task(cycle.receive())
+    exchange = await waits.feed(expecting[:-2])
+    reading = asyncio.create_task(exchange.part())
     await asyncio.sleep(0.01)
     assert waits.wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n"]
     await waits.feed(expecting[-2:])
-    message = await reading
-    assert message["type"] == "http.request"
-    assert message["body"] == b"hi"
-    sent = Exchange()
+    assert await reading == (b"hi", True)
+    sent = Connection()
     assert (await sent.feed(expecting)).whole_body() == b"hi"
     assert sent.wire.writes == []
     await waits.end()
