@@ -163,10 +163,8 @@ class Exchange:
         to the lane."""
         if or_over is not None:
             self._opener.caused(self, or_over)
-        if self._settled():
-            return
-        await asyncio.sleep(0)  # an opening that need not wait its turn is attached then
-        if self._settled():
+        over = self.opening is not None and self.opening.done()
+        if self.order is not None or over or not self.opens:
             return
         loop = asyncio.get_running_loop()
         self._news = loop.create_future()
@@ -177,11 +175,6 @@ class Exchange:
             await self._news
         finally:
             timer.cancel()
-
-    def _settled(self) -> bool:
-        """Whether nothing is left to wait for."""
-        over = self.opening is not None and self.opening.done()
-        return self.order is not None or over or not self.opens
 
 
 class ReplyOpener:
