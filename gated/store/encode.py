@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import orjson
 
@@ -18,20 +17,14 @@ from gated.store.tables import alerts, openings, passages, reads
 from gated.times import to_us
 
 Row = tuple[object, ...]
+Message = tuple[str, bytes, bool]
+"""An outbox message before it has its place: topic, payload, whether it is retained."""
 HOUR_US = 3_600_000_000
 
 PASSAGE_COLUMNS = tuple(column.name for column in passages.columns if column.name != "n")
 READ_COLUMNS = tuple(column.name for column in reads.columns if column.name != "n")
 OPENING_COLUMNS = tuple(column.name for column in openings.columns)
 ALERT_COLUMNS = tuple(column.name for column in alerts.columns)
-
-
-class Message(NamedTuple):
-    """An outbox message as bytes, before it has its place."""
-
-    topic: str
-    payload: bytes
-    retain: bool
 
 
 @dataclass(slots=True)
@@ -63,7 +56,7 @@ def message(given: OutboxMessage) -> Message:
     payload = orjson.dumps(given.payload)
     if payload[:1] != b"{":
         raise TypeError(f"the payload for {given.topic} is no JSON object")
-    return Message(given.topic, payload, given.retain)
+    return given.topic, payload, given.retain
 
 
 def passage(record: PassageRecord) -> Encoded:
