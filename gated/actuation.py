@@ -113,7 +113,7 @@ class _Asked:
     asked_at: float
     opened: asyncio.Future[Opened]
     device: Any = None
-    answer: asyncio.Future[Opened] | None = None
+    answer: asyncio.Future[Any] | None = None
     timer: asyncio.TimerHandle | None = None
     late: bool = False
 
@@ -124,7 +124,7 @@ class BarrierControl:
 
     `changed` is called whenever the state that people see may have changed.
 
-    It works in callbacks of the event loop; only what the adapter does is a task.
+    It works in callbacks of the event loop; only what an adapter does is a task.
     """
 
     def __init__(
@@ -248,11 +248,16 @@ class BarrierControl:
             return
         self._moved.clear()
         pulse = Pulse(asked.id, settings.pulse_ms, settings.output, asked.answers)
-        asked.answer = answer = asyncio.create_task(_opened_by(device, pulse))
+        try:
+            # a task, unless the device has a future of its own
+            asked.answer = answer = asyncio.ensure_future(device.open(pulse))
+        except Exception as error:
+            self._said(asked, self._failed(error))
+            return
         asked.timer = asyncio.get_running_loop().call_later(settings.open_timeout_s, _give_up, asked)
         answer.add_done_callback(partial(self._answered, asked))
 
-    def _answered(self, asked: _Asked, answer: asyncio.Future[Opened]) -> None:
+    def _answered(self, asked: _Asked, answer: asyncio.Future[Any]) -> None:
         if asked.timer is not None:
             asked.timer.cancel()
         if answer.cancelled():
@@ -262,8 +267,8 @@ class BarrierControl:
             opened = Opened(OpeningOutcome.UNCERTAIN, why)
         elif (error := answer.exception()) is not None:
             opened = self._failed(error)
-        else:
-            opened = answer.result()
+        elif not isinstance(opened := answer.result(), Opened):
+            opened = self._failed(TypeError(f"an adapter's open returned {type(opened).__name__}"))
         if asked is self._turn:  # else it was stopped
             self._said(asked, opened)
             self._next()
@@ -360,14 +365,6 @@ class BarrierControl:
             self.state.fault = None
             self._changed()
         return Opened(OpeningOutcome.CONFIRMED, opened.detail)
-
-
-async def _opened_by(device: Any, pulse: Pulse) -> Opened:
-    """What a device says to a pulse; whatever is wrong with its adapter is raised here, in a task."""
-    opened = await device.open(pulse)
-    if not isinstance(opened, Opened):
-        raise TypeError(f"an adapter's open returned {type(opened).__name__}")
-    return opened
 
 
 def _resolve(asked: _Asked, opened: Opened) -> None:

@@ -158,7 +158,7 @@ async def test_a_fire_counts_for_what_still_waits_at_the_old_barrier(
 ) -> None:
     lane = replace(PATIENT, barrier=replace(PATIENT.barrier, cool_down_s=0.1))  # type: ignore[type-var]
     async with site(tmp_path, lane) as rig:
-        await pressed(rig, barrier := FakeBarrier())
+        await (await pressed(rig, barrier := FakeBarrier()))
         waiting = asyncio.create_task(rig.lanes.override("east-in", person="李强", reason="又一辆"))
         await until(lambda: rig.lanes.asked_of("relay"))
         rig.lanes.configure(lanes)
