@@ -280,9 +280,8 @@ class App:
     async def follow_passes(self) -> int:
         """Brings the passbook up to the store."""
 
-        async def changed_since(change: int) -> tuple[list[Pass], int]:
-            changed = await self.store.read(lambda conn: passes.changed_since(conn, change))
-            return changed, max((one.change for one in changed), default=change)
+        async def changed_since(change: int, limit: int) -> list[Pass]:
+            return await self.store.read(lambda conn: passes.changed_since(conn, change, limit))
 
         return await follow(self.passbook, changed_since)
 

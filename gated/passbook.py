@@ -16,6 +16,8 @@ from gated.times import from_us, to_us
 
 _RECORD = struct.Struct("<qqqqIIB")  # change, valid from, until, revoked at (0: not); kind, shape; revoked
 _ID_AT = _RECORD.size
+_PAGE = 200
+"""Passes taken in at once: about 1 ms of the event loop."""
 _KINDS = {CredentialKind.PLATE: b"p", CredentialKind.CARD: b"c", CredentialKind.CODE: b"q"}
 
 Shape = tuple[tuple[str, ...] | None, tuple[HourWindow, ...]]
@@ -151,14 +153,22 @@ def facts_of(found: Pass) -> PassFacts:
     )
 
 
-ChangedSince = Callable[[int], Awaitable[tuple[list[Pass], int]]]
-"""Asks the store: all passes changed after a number, and the number that this is complete up to."""
+ChangedSince = Callable[[int, int], Awaitable[list[Pass]]]
+"""Asks the store: the passes changed after a number, in the order of their changes, so many at most."""
 
 
 async def follow(book: Passbook, changed_since: ChangedSince) -> int:
-    """Brings the book up to the store; returns how many passes were taken in."""
-    changed, upto = await changed_since(book.change)
-    for one in changed:
-        book.apply(one)
-    book.change = max(book.change, upto)
-    return len(changed)
+    """Brings the book up to the store, in pages, so that a million renewals neither fill the memory nor hold
+    up the event loop; returns how many passes were taken in. After each page the book is exact up to the last
+    change in it, and the store refuses what was decided on less than all."""
+    taken = 0
+    while True:
+        page = await changed_since(book.change, _PAGE)
+        for one in page:
+            book.apply(one)
+        if page:
+            book.change = max(book.change, page[-1].change)
+        taken += len(page)
+        # what has come since a page that was not full is left to the next time: it might never end
+        if len(page) < _PAGE:
+            return taken

@@ -216,18 +216,21 @@ class Openings:
         next start records it as uncertain."""
         try:
             written = asyncio.ensure_future(self._parts.recorder.record_opening(record))
-        except NotRecorded as why:
-            self._spawn(self._write_again(record, why))
+        except Exception as why:
+            self._not_written(record, why)
             return
         self.under_way.add(written)
         written.add_done_callback(partial(self._written, record))
 
     def _written(self, record: OpeningRecord, written: asyncio.Future[None]) -> None:
         self.under_way.discard(written)
-        why = None if written.cancelled() else written.exception()
+        if not written.cancelled() and (why := written.exception()) is not None:
+            self._not_written(record, why)
+
+    def _not_written(self, record: OpeningRecord, why: BaseException) -> None:
         if isinstance(why, NotRecorded):
             self._spawn(self._write_again(record, why))
-        elif why is not None:
+        else:
             log.error("opening_left_unrecorded", lane=record.lane, opening=record.id, exc_info=why)
 
     async def _write_again(self, record: OpeningRecord, why: NotRecorded) -> None:

@@ -79,13 +79,66 @@ def test_the_number_advances_only_without_a_gap() -> None:
     assert book.change == 1
     missed = [make("B", "津A2", change=2), make("C", "津A3", change=3)]
 
-    async def changed_since(change: int) -> tuple[list[Pass], int]:
+    async def changed_since(change: int, limit: int) -> list[Pass]:
         assert change == 1
-        return missed, 3
+        return missed
 
     assert asyncio.run(follow(book, changed_since)) == 2
     assert book.change == 3
     assert (ids(book, "津A2"), ids(book, "津A3")) == (["B"], ["C"])
+
+
+class _Store:
+    """So many passes, changed one after the other; it may break down when asked, and change meanwhile."""
+
+    def __init__(self, count: int) -> None:
+        self.passes = {
+            f"P{number}": make(f"P{number}", f"津A{number}", change=number + 1) for number in range(count)
+        }
+        self.change = count
+        self.most = 0
+        self.breaks_at = -1
+        self.busy = 0
+
+    def revoke(self, pass_id: str) -> None:
+        self.change += 1
+        self.passes[pass_id] = replace(self.passes[pass_id], change=self.change, state=PassState.REVOKED)
+
+    async def changed_since(self, change: int, limit: int) -> list[Pass]:
+        if self.breaks_at == change // limit:
+            raise OSError("the disk is away")
+        later = sorted(
+            (one for one in self.passes.values() if one.change > change), key=lambda one: one.change
+        )
+        if self.busy:
+            self.busy -= 1
+            self.revoke(f"P{self.busy}")
+        self.most = max(self.most, min(len(later), limit))
+        return later[:limit]
+
+
+def test_many_changes_are_taken_in_by_pages() -> None:
+    """Exact after each page: also if the next one cannot be read, or passes change again meanwhile."""
+    book, store = Passbook(), _Store(5000)
+    store.breaks_at = 3
+    with pytest.raises(OSError, match="away"):
+        asyncio.run(follow(book, store.changed_since))
+    assert store.most == book.change // 3 < 1000
+    assert ids(book, f"津A{book.change - 1}") == [f"P{book.change - 1}"]
+    assert ids(book, f"津A{book.change}") == []
+    store.breaks_at, store.busy = -1, 5
+    assert asyncio.run(follow(book, store.changed_since)) == 5000 - 3 * store.most + 5
+    assert book.change == store.change == 5005
+    for number in (0, 4, 5, 4999):
+        [found] = book.match(plate(f"津A{number}"))
+        assert (found.facts.state is PassState.REVOKED) == (number < 5)
+
+
+def test_following_ends_though_passes_go_on_changing() -> None:
+    book, store = Passbook(), _Store(10)
+    store.busy = 10
+    assert asyncio.run(follow(book, store.changed_since)) == 10
+    assert (book.change, store.change, store.busy) == (10, 11, 9)
 
 
 def test_two_passes_on_one_plate_are_both_found() -> None:

@@ -164,9 +164,8 @@ class Rig:
         self.alerts.append(draft)
 
     async def refresh(self) -> None:
-        async def changed_since(change: int) -> tuple[list[Pass], int]:
-            found = await self.store.read(lambda conn: passes.changed_since(conn, change))
-            return found, max((p.change for p in found), default=change)
+        async def changed_since(change: int, limit: int) -> list[Pass]:
+            return await self.store.read(lambda conn: passes.changed_since(conn, change, limit))
 
         await follow(self.book, changed_since)
 
