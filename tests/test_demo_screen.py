@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from gated.demo.show import Screen, Tally
+from gated.demo.show import Delivery, Screen, Tally
 from gated.demo.village import ENTRANCES
 from gated.domain import (
     BarrierPosition,
@@ -35,7 +35,7 @@ def status(lane: str, entrance: str) -> LaneStatus:
     return LaneStatus(lane, entrance, Direction.IN, mode, BarrierPosition.CLOSED)
 
 
-def shown(width: int, height: int) -> list[str]:
+def shown(width: int, height: int, *, away: bool = True) -> list[str]:
     tally = Tally()
     for lane, entrance in LANES:
         read = Read(
@@ -52,7 +52,8 @@ def shown(width: int, height: int) -> list[str]:
             tally.passage(passage, decision, 0.0123)
     names = {entrance: zh for entrance, zh, _ in ENTRANCES}
     console = Console(file=io.StringIO(), width=width, height=height, record=True)
-    console.print(Screen(tally, lambda: [status(*lane) for lane in LANES], names))
+    delivery = Delivery(passages=90_123, alerts=12_345, away=away)
+    console.print(Screen(tally, lambda: [status(*lane) for lane in LANES], names, lambda: delivery))
     return console.export_text().splitlines()
 
 
@@ -67,3 +68,10 @@ def test_fits_and_cuts_nothing_off(width: int, height: int) -> None:
     assert text.count("常开") == 2
     assert WHY.zh in text
     assert ("常开 held" in text) is (width >= 114)
+    assert "MQTT" in text
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_broker_that_is_away_is_seen(away: bool) -> None:
+    text = "\n".join(shown(80, 24, away=away))
+    assert ("消息中断" in text) is away

@@ -1,4 +1,4 @@
-"""The demo from start to end: broker, passes, daemon, simulated site, and a reader of what MQTT delivers.
+"""The demo from start to end: broker, passes, daemon, simulated site, and a subscriber of what MQTT delivers.
 
 Everything lives in a temporary folder and on free ports of loopback; ending it, also by Ctrl-C, leaves
 nothing behind.
@@ -15,14 +15,12 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
-import paho.mqtt.client as paho
 import uvloop
 import yaml
-from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.live import Live
 
@@ -32,9 +30,11 @@ from gated.api.tokens import create_token
 from gated.app import App
 from gated.clocks import system_now
 from gated.config import SiteConfig, loads, values_of
+from gated.demo.outage import Outages
 from gated.demo.passes import passes
-from gated.demo.show import Screen, Tally
+from gated.demo.show import Delivery, Screen, Tally
 from gated.demo.spec import spec
+from gated.demo.subscriber import Subscriber
 from gated.demo.village import ENTRANCES, SECRET_ENV, village
 from gated.domain import Role
 from gated.mqtt.embedded import EmbeddedBroker, EmbeddedUnavailable
@@ -44,7 +44,8 @@ from gated.wiring import load_adapter
 
 PEOPLE = 12_000
 _BATCH = 1000
-_DRAIN_S = 5.0
+_DRAIN_S = 15.0
+"""Longer than gated waits between two attempts at a broker that was away as long as the demo's is."""
 
 
 def main(*, duration: float | None, speed: float, seed: int, as_json: bool) -> int:
@@ -59,27 +60,41 @@ def main(*, duration: float | None, speed: float, seed: int, as_json: bool) -> i
 
 async def _demo(duration: float | None, speed: float, seed: int, *, as_json: bool) -> None:
     console = Console(stderr=as_json)
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked_to_stop)
     os.environ[SECRET_ENV] = secrets.token_urlsafe(24)
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, _ports(64) as ports:
-        async with EmbeddedBroker() as broker:
+    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, _ports(66) as ports:
+        async with EmbeddedBroker(port=next(ports), port_311=next(ports)) as broker:
             config = _config(folder, broker.port, ports)
             logs.configure(config.log, values_of(config), stream=sys.stderr)
             console.print(f"正在登记 {PEOPLE} 张出入证… issuing {PEOPLE} passes…")
             token = await _fill(config, seed)
-            async with App(config, observer=tally) as app, _Counted(broker, config) as counted:
+            async with App(config, observer=tally) as app, _subscriber(broker, config) as desk:
                 told = _explain(app, config, broker, token)
                 console.print(told, soft_wrap=True, highlight=False)  # it is copied: no line breaks of ours
+                outages = Outages(broker)
                 async with _simulator(config, app.served.url, seed, speed) as site:
-                    await _watch(tally, app, config, console, stop, duration, as_json=as_json)
+                    async with _meanwhile(outages.play(duration)):
+                        screen = _screen(tally, app, config, desk, outages)
+                        await _watch(screen, console, stop, duration, as_json=as_json)
                     await app.devices.stop_all()
                 raised = await site.result()
-                await _drained(tally, counted)
-    summary = tally.summary(counted.delivered)
+                if not app.mqtt.connected:
+                    console.print("消息服务恢复后送完剩余消息；再按 Ctrl-C 立即结束。")
+                    console.print("Delivering what waits once the broker is back; Ctrl-C again ends at once.")
+                await _drained(tally, desk, hurry)
+    summary = {
+        **tally.summary(desk.count("/passages")),
+        "broker_outages": outages.count,
+        "mqtt_missing": desk.missing,
+    }
     if as_json:
         print(json.dumps(summary))
         return
@@ -88,6 +103,8 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
         f"拒绝 {summary['denied']}，开闸 {summary['openings']}，告警 {summary['alerts']}。\n"
         f"MQTT delivered {summary['mqtt_delivered']} of {summary['passages']} passages; "
         f"booms pulsed {raised.get('openings')} times; decisions p99 {summary['decision_p99_ms']} ms.\n"
+        f"消息服务中断次数 times that the broker was away: {outages.count}；"
+        f"缺失消息 messages missing: {summary['mqtt_missing']}。\n"
         "演示结束，未留下任何文件。 The demo is over; nothing was left behind.",
         soft_wrap=True,
     )
@@ -135,19 +152,37 @@ def _explain(app: App, config: SiteConfig, broker: EmbeddedBroker, token: str) -
     )
 
 
+def _subscriber(broker: EmbeddedBroker, config: SiteConfig) -> Subscriber:
+    topics = [f"lanes/{lane.id}/passages" for lane in config.lanes]
+    topics += [f"grids/{grid.id}/alerts" for grid in config.grids]
+    return Subscriber(broker.host, broker.port_311, f"{config.mqtt.prefix}/{config.site.id}/", topics)
+
+
+def _screen(tally: Tally, app: App, config: SiteConfig, desk: Subscriber, outages: Outages) -> Screen:
+    names = {entrance.id: entrance.name.zh for entrance in config.entrances}
+
+    def delivery() -> Delivery:
+        away = outages.on or not app.mqtt.connected
+        return Delivery(desk.count("/passages"), desk.count("/alerts"), away=away)
+
+    return Screen(tally, app.lanes.statuses, names, delivery)
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 async def _watch(
-    tally: Tally,
-    app: App,
-    config: SiteConfig,
-    console: Console,
-    stop: asyncio.Event,
-    duration: float | None,
-    *,
-    as_json: bool,
+    screen: Screen, console: Console, stop: asyncio.Event, duration: float | None, *, as_json: bool
 ) -> None:
     """Until Ctrl-C or the end of the time: a live table on a terminal, else a line now and then."""
-    names = {entrance.id: entrance.name.zh for entrance in config.entrances}
-    screen = Screen(tally, app.lanes.statuses, names)
     live: Any = contextlib.nullcontext()
     if console.is_terminal and not as_json:
         live = Live(screen, console=console, refresh_per_second=4, screen=False)
@@ -158,50 +193,17 @@ async def _watch(
                     async with asyncio.timeout(5.0):
                         await stop.wait()
                 if isinstance(live, contextlib.nullcontext):
-                    console.print(_line(tally))
+                    console.print(screen.line(), soft_wrap=True)
 
 
-def _line(tally: Tally) -> str:
-    outcomes = "  ".join(f"{outcome.value} {count}" for outcome, count in sorted(tally.outcomes.items()))
-    total, opened = tally.outcomes.total(), tally.opened
-    return f"通行 passages {total}  {outcomes}  开闸 opened {opened}  p99 {tally.p99_ms()} ms"
-
-
-async def _drained(tally: Tally, counted: _Counted) -> None:
+async def _drained(tally: Tally, desk: Subscriber, hurry: asyncio.Event) -> None:
+    """Until everything has arrived, or somebody cannot wait."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_S):
-            while counted.delivered < tally.outcomes.total():  # noqa: ASYNC110 - another thread counts
-                await asyncio.sleep(0.05)
-
-
-class _Counted:
-    """A stock MQTT client that counts the passages that reach it, each id once."""
-
-    def __init__(self, broker: EmbeddedBroker, config: SiteConfig) -> None:
-        self._broker = broker
-        self._topic = f"{config.mqtt.prefix}/{config.site.id}/lanes/+/passages"
-        self._ids: set[str] = set()
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id="demo-counter", protocol=paho.MQTTv311
-        )
-
-    @property
-    def delivered(self) -> int:
-        return len(self._ids)
-
-    async def __aenter__(self) -> _Counted:
-        self._client.on_connect = lambda client, *_: client.subscribe(self._topic, qos=1)
-        self._client.on_message = self._received
-        await asyncio.to_thread(self._client.connect, self._broker.host, self._broker.port_311)
-        self._client.loop_start()
-        return self
-
-    def _received(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._ids.add(json.loads(message.payload)["id"])
-
-    async def __aexit__(self, *_: object) -> None:
-        self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
+            while desk.count("/passages") < tally.outcomes.total() or desk.missing:
+                if hurry.is_set():
+                    return
+                await asyncio.sleep(0.05)  # another thread counts
 
 
 class _Site:

@@ -85,22 +85,47 @@ class Tally:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What has come out of MQTT: passages, steps of alerts, each counted once. `away`: the broker is."""
+
+    passages: int
+    alerts: int
+    away: bool
+
+
 class Screen:
     """Renders the village now; rich calls it some times a second. It fits into 80 columns and 24 lines."""
 
     def __init__(
-        self, tally: Tally, statuses: Callable[[], list[LaneStatus]], names: Mapping[str, str]
+        self,
+        tally: Tally,
+        statuses: Callable[[], list[LaneStatus]],
+        names: Mapping[str, str],
+        delivery: Callable[[], Delivery],
     ) -> None:
         self._tally = tally
         self._statuses = statuses
         self._names = names
+        self._delivery = delivery
+
+    def line(self) -> str:
+        """Everything in a line, for where nobody watches."""
+        tally, delivery = self._tally, self._delivery()
+        outcomes = "  ".join(f"{outcome.value} {count}" for outcome, count in sorted(tally.outcomes.items()))
+        total = tally.outcomes.total()
+        away = "  消息中断 broker away" if delivery.away else ""
+        return (
+            f"通行 passages {total}  {outcomes}  开闸 opened {tally.opened}  p99 {tally.p99_ms()} ms  "
+            f"MQTT {delivery.passages}/{total}{away}"
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         both = options.max_width >= _BOTH_LANGUAGES_FROM
         statuses = self._statuses()
         room = options.size.height - (len(statuses) + 1) // 2 - 8  # the rest: counts, headings, blank lines
         yield self._counts(both=both)
-        yield ""
+        yield self._delivered(both=both)
         yield self._lanes(statuses, both=both)
         yield ""
         yield self._refusals(max(1, min(_REFUSALS, room)), both=both)
@@ -112,6 +137,17 @@ class Screen:
         parts += [(("开闸", "opened"), str(tally.opened)), (("告警", "alerts"), str(tally.alerts))]
         shown = [f"{_say(words, both=both)} {count}" for words, count in parts]
         return Line("   ".join([*shown, f"p99 {tally.p99_ms():.1f} ms"]), style="bold", no_wrap=True)
+
+    def _delivered(self, *, both: bool) -> Line:
+        delivery, total = self._delivery(), self._tally.outcomes.total()
+        shown = _say(("送达", "delivered"), both=both)
+        line = Line(f"MQTT {shown} {delivery.passages}/{total}", style="dim", no_wrap=True)
+        line.append(f"   {_say(('告警消息', 'alert messages'), both=both)} {delivery.alerts}")
+        if delivery.away:
+            waiting = max(0, total - delivery.passages)
+            words = ("消息中断，通行照常，待发", "broker away: passages go on; waiting")
+            line.append(f"   {_say(words, both=both)} {waiting}", style="not dim red")
+        return line
 
     def _lanes(self, statuses: list[LaneStatus], *, both: bool) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1 if both else 0), pad_edge=False)

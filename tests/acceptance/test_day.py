@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -293,24 +291,3 @@ async def test_backup_while_it_runs_and_restore(tmp_path: Path) -> None:
         gated.start()
         _, reply = await gated.camera(0).push(push_body(PLATE, 100)) or (0, {})
         assert opens(reply)
-
-
-@pytest.mark.timeout(120)
-def test_the_demo(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gated", "demo", "--duration", "8", "--speed", "60", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    summary = json.loads(done.stdout.splitlines()[-1])
-    counts = "passages granted referred denied openings alerts mqtt_delivered decision_p99_ms"
-    assert list(summary) == counts.split()
-    assert summary["passages"] > 30
-    assert summary["granted"] > summary["referred"] > 0
-    assert summary["openings"] > 0
-    assert summary["mqtt_delivered"] == summary["passages"]
-    assert list(tmp_path.iterdir()) == []
