@@ -147,11 +147,12 @@ async def _soak(gated: Daemon, seconds: float) -> None:
         "webhook-0": Garbage(_WEBHOOK, [], 3),
         "webhook-1": Garbage(_WEBHOOK, [], 4),
     }
-    before, *_ = await asyncio.gather(
-        _weighed(process, seconds * _WARM),
+    weighed = asyncio.create_task(_weighed(process, seconds * _WARM))
+    await asyncio.gather(
         _pass(gated, sound, until),
         *(_send(gated.url, device, garbage, statuses, until) for device, garbage in sources.items()),
     )
+    before = await weighed
     after, lines = _megabytes(process), gated.log.count("\n")
     sent = statuses.total()
     say(f"{sent} pushes of garbage, answered {dict(sorted(statuses.items()))}")
@@ -170,7 +171,7 @@ async def _send(url: str, device: str, garbage: Garbage, statuses: Counter[str],
     async with httpx.AsyncClient(base_url=url, headers={"X-Device-Token": SECRET}, timeout=30) as client:
         while time.monotonic() < until:
             content_type, body = garbage.push()
-            headers = {"Content-Type": content_type.encode("latin-1")}
+            headers = {b"Content-Type": content_type.encode("latin-1")}
             try:
                 answer = await client.post(f"/ingest/{device}", content=body, headers=headers)
                 statuses[str(answer.status_code)] += 1
