@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,6 +26,7 @@ from gated.store import (
     reads,
     tables,
 )
+from gated.store.backend import backend
 from tests.store import make
 
 
@@ -321,6 +323,25 @@ async def test_one_wake_up_a_transaction(store: Store) -> None:
     assert sum(sizes) == 300
     assert len(sizes) < 30
     assert store.depth == 0
+
+
+async def test_one_caller_alone_does_not_wait_for_the_end_of_the_turn(store: Store, url: str) -> None:
+    """Its passage gets on disk while the event loop is still busy with whatever else came in that turn."""
+    engine = backend(url).reading()
+    seen: list[int] = []
+
+    def busy() -> None:
+        until = time.monotonic() + 5
+        while not any(seen) and time.monotonic() < until:
+            time.sleep(0.01)
+            with engine.connect() as conn:
+                seen.append(passages.count(conn))
+
+    recording = asyncio.create_task(store.record(make.record(1)))
+    asyncio.get_running_loop().call_soon(busy)  # in the turn in which the task begins
+    await recording
+    engine.dispose()
+    assert seen[-1] == 1
 
 
 async def test_a_closed_store_records_nothing(url: str) -> None:
