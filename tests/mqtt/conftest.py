@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -31,11 +32,14 @@ from gated.store.records import OpeningRecord, OutboxMessage
 from gated.store.store import Store
 from tests.mqtt.brokers import Certificates, certificates_in
 from tests.mqtt.contract import Contract
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import Mosquitto, require
 
 SITE = "village"
 ROOT = f"gated/{SITE}/"
 QUICK = Backoff(first=0.1, most=0.3, refused=0.3)
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto"
+USERS = {"gated": "pw-gated", "desk": "pw-desk", "worker-g01": "pw-worker"}
+"""Of the deployed broker, with their passwords."""
 
 
 def now() -> datetime:
@@ -249,6 +253,44 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path / "mosquitto") as running:
         yield running
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Iterator[Mosquitto]:
+    """The configuration of deploy/, with its paths in a folder of the test and the site `village`."""
+    passwords = tmp_path / "passwd"
+    passwords.touch(mode=0o600)
+    for user, password in USERS.items():
+        subprocess.run([require("mosquitto_passwd"), "-b", str(passwords), user, password], check=True)
+    acl = tmp_path / "acl"
+    acl.write_text((DEPLOY / "acl").read_text().replace("liuanzhuang", SITE))
+    folder = tmp_path / "broker"
+    config = (
+        (DEPLOY / "mosquitto.conf")
+        .read_text()
+        .replace("/etc/mosquitto/gated.passwd", str(passwords))
+        .replace("/etc/mosquitto/gated.acl", str(acl))
+        .replace("/var/lib/mosquitto/", f"{folder}/")
+    )
+    assert "listener 1883 127.0.0.1\n" in config
+    listener = "listener {port} 127.0.0.1\n"
+    with Mosquitto(folder, config.replace("listener 1883 127.0.0.1\n", ""), listener=listener) as broker:
+        yield broker
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+@pytest.fixture
+def gated(store: Store, app: App, deployed: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> Mqtt:
+    """Our side for the deployed broker, not started."""
+    monkeypatch.setenv("MQTT_PASSWORD", USERS["gated"])
+    settings = MqttSettings.model_validate(
+        {"port": deployed.port, "username": "gated", "password": {"env": "MQTT_PASSWORD"}}
+    )
+    return Mqtt(settings, SITE, store, now, app.hooks(), backoff=QUICK)
 
 
 @pytest.fixture

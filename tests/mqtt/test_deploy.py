@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from gated.mqtt.client import Mqtt
-from gated.mqtt.settings import MqttSettings
 from gated.outbox import alert_message
 from gated.store.store import Store
-from tests.mqtt.conftest import QUICK, App, Subscriber, now, put, until
+from tests.mqtt.conftest import USERS, Subscriber, put, until
 from tests.mqtt.samples import alert, passages
 from tests.mqtt.test_wire_requests import command
-from tests.peers.mosquitto import Mosquitto, require
+from tests.peers.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.mosquitto
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto"
-USERS = {"gated": "pw-gated", "desk": "pw-desk", "worker-g01": "pw-worker"}
 Subscribe = Callable[..., Subscriber]
-
-
-@pytest.fixture
-def deployed(tmp_path: Path) -> Iterator[Mosquitto]:
-    """The configuration of deploy/, with its paths in a folder of the test and the site `village`."""
-    passwords = tmp_path / "passwd"
-    passwords.touch(mode=0o600)
-    for user, password in USERS.items():
-        subprocess.run([require("mosquitto_passwd"), "-b", str(passwords), user, password], check=True)
-    acl = tmp_path / "acl"
-    acl.write_text((DEPLOY / "acl").read_text().replace("liuanzhuang", "village"))
-    folder = tmp_path / "broker"
-    config = (
-        (DEPLOY / "mosquitto.conf")
-        .read_text()
-        .replace("/etc/mosquitto/gated.passwd", str(passwords))
-        .replace("/etc/mosquitto/gated.acl", str(acl))
-        .replace("/var/lib/mosquitto/", f"{folder}/")
-    )
-    assert "listener 1883 127.0.0.1\n" in config
-    listener = "listener {port} 127.0.0.1\n"
-    with Mosquitto(folder, config.replace("listener 1883 127.0.0.1\n", ""), listener=listener) as broker:
-        yield broker
-
-
-@pytest.fixture
-def gated(store: Store, deployed: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> Mqtt:
-    monkeypatch.setenv("MQTT_PASSWORD", USERS["gated"])
-    settings = MqttSettings.model_validate(
-        {"port": deployed.port, "username": "gated", "password": {"env": "MQTT_PASSWORD"}}
-    )
-    return Mqtt(settings, "village", store, now, App().hooks(), backoff=QUICK)
 
 
 async def test_each_sees_what_it_may(

@@ -58,9 +58,15 @@ async def test_both_versions_at_once_and_nothing_left(store: Store, subscribe: S
     assert _free(broker.port_311)
 
 
-async def test_falls_back_on_the_port_of_the_old_version(store: Store) -> None:
-    async with EmbeddedBroker() as broker, running(store, App(), port=broker.port_311) as mqtt:
-        assert mqtt.protocol == "3.1.1"
+async def test_falls_back_on_the_port_of_the_old_version(store: Store, subscribe: Subscribe) -> None:
+    async with EmbeddedBroker() as broker:
+        subscriber = subscribe(broker.port_311, version="3.1.1")
+        async with running(store, App(), port=broker.port_311) as mqtt:
+            assert mqtt.protocol == "3.1.1"
+            await put(store, passages(200, lanes=1))
+            await until(lambda: 200 in subscriber.seqs("lanes/lane-0/passages"), "the last")
+        subscriber.stop()
+    assert subscriber.seqs("lanes/lane-0/passages") == list(range(1, 201))
 
 
 async def test_a_taken_port_is_an_error() -> None:
