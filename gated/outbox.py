@@ -11,9 +11,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -108,8 +107,7 @@ def with_seq(payload: bytes, seq: int) -> bytes:
     return payload[:-1] + b',"seq":%d}' % seq
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message to publish. `row`: the outbox row that its acknowledgement settles; None for what does not
     come from the outbox."""
 
