@@ -134,7 +134,7 @@ def facts(conn: Connection) -> Iterator[tuple[Credential, PassFacts]]:
         yield Credential(CredentialKind(what), value), last
 
 
-def changed_since(conn: Connection, change: int, limit: int | None = None) -> list[Pass]:
+def changed_since(conn: Connection, change: int, limit: int) -> list[Pass]:
     """The passes changed after `change`, as they are now, in the order of their changes; the first `limit` of
     them. Whoever has taken these in knows every pass whose last change is up to the last one's."""
     query = select(passes).where(passes.c.change > change).order_by(passes.c.change).limit(limit)

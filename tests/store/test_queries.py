@@ -85,9 +85,9 @@ async def test_a_change_gets_a_version_and_a_number(store: Store) -> None:
     assert conflict.value.version is None
     # a change that did not happen leaves no gap
     assert await store.read(passes.last_change) == 3
-    found = await store.read(lambda conn: passes.changed_since(conn, 1))
+    found = await store.read(lambda conn: passes.changed_since(conn, 1, 9))
     assert [one.change for one in found] == [2, 3]
-    assert await store.read(lambda conn: passes.changed_since(conn, 3)) == []
+    assert await store.read(lambda conn: passes.changed_since(conn, 3, 9)) == []
 
 
 async def test_changes_are_read_in_pages(store: Store) -> None:
