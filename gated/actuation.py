@@ -201,17 +201,20 @@ class BarrierControl:
 
     async def stop(self) -> None:
         """Breaks off what is under way: its outcome is `STOPPED`, whether it had left or not."""
-        asked, self._turn = self._turn, None
-        for one in (*([] if asked is None else [asked]), *self._queue):
+        for one in self._queue:
             _resolve(one, STOPPED)
         self._queue.clear()
+        asked = self._turn
         if asked is None:
             return
-        if asked.timer is not None:
-            asked.timer.cancel()
+        _resolve(asked, STOPPED)
         if asked.answer is not None:
+            # it has its turn until the adapter has let go
             asked.answer.cancel()
             await asyncio.wait((asked.answer,))
+        elif asked.timer is not None:
+            asked.timer.cancel()
+            self._turn = None
 
     def _next(self) -> None:
         """Gives the next openings their turn, until one has been sent or has to wait for the cool-down."""
@@ -226,8 +229,6 @@ class BarrierControl:
                 self._send(asked)
 
     def _cooled(self, asked: _Asked, waited: float) -> None:
-        if asked is not self._turn:  # it was stopped
-            return
         # the fire input may have come while it waited
         decided = self.state.before(self._monotonic(), asked.asked_at, self.settings.max_wait_s + waited)
         if isinstance(decided, Opened):
@@ -269,9 +270,8 @@ class BarrierControl:
             opened = self._failed(error)
         elif not isinstance(opened := answer.result(), Opened):
             opened = self._failed(TypeError(f"an adapter's open returned {type(opened).__name__}"))
-        if asked is self._turn:  # else it was stopped
-            self._said(asked, opened)
-            self._next()
+        self._said(asked, opened)
+        self._next()
 
     def _failed(self, error: BaseException) -> Opened:
         """An adapter that raises cannot say whether the command had left."""
@@ -388,6 +388,6 @@ def _withdraw(asked: _Asked) -> None:
     try:
         withdrawn = withdraw(asked.id)
     except Exception:  # a defect of an adapter; the lane is held open all the same
-        log.exception("not_withdrawn", opening=asked.id)
+        log.exception("opening_not_withdrawn", opening=asked.id)
     else:
-        log.info("withdrawn" if withdrawn else "not_withdrawn", opening=asked.id)
+        log.info("opening_withdrawn" if withdrawn else "opening_not_withdrawn", opening=asked.id)

@@ -262,9 +262,10 @@ class Openings:
             return
         for control in self._controls():
             await control.stop()
-        late = [one for one in self.under_way if not one.done()]
-        for one in late:
-            one.cancel()
+        # no command: it is its control's; no record that the store has: it is written before the store closes
+        late = [one for one in self.under_way if isinstance(one, asyncio.Task)]
+        for task in late:
+            task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
 

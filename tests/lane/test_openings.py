@@ -186,6 +186,30 @@ async def test_a_stop_leaves_what_nobody_knows_to_the_next_start(tmp_path: Path)
         assert rig.seen.openings == []
 
 
+async def test_a_stopped_opening_has_its_turn_until_its_device_lets_go(tmp_path: Path) -> None:
+    class LetsGoSlowly(Slow):
+        async def open(self, pulse: Pulse) -> Opened:
+            try:
+                return await super().open(pulse)
+            finally:
+                await let_go.wait()
+
+    let_go = asyncio.Event()
+    async with site(tmp_path, PATIENT) as rig:
+        first = await pressed(rig, barrier := LetsGoSlowly())
+        stopping = asyncio.create_task(rig.lanes.settled(0.01))
+        assert (await first).outcome is OpeningOutcome.UNCERTAIN
+        second = asyncio.create_task(rig.lanes.override("east-in", person="李芳", reason="又一次"))
+        await until(lambda: rig.lanes.status("east-in").waiting)
+        assert len(barrier.pulses) == 1
+        barrier.answer = asyncio.get_running_loop().create_future()
+        barrier.answer.set_result(ACCEPTED)
+        let_go.set()
+        await stopping
+        assert (await second).outcome is OpeningOutcome.ACCEPTED
+        assert len(barrier.pulses) == 2
+
+
 async def test_a_stop_while_it_is_recorded_sends_nothing(tmp_path: Path) -> None:
     async with site(tmp_path) as rig:
         written = asyncio.get_running_loop().create_future()
