@@ -19,7 +19,8 @@ from gated.mqtt.endpoint import Version
 FIRST_ID, LAST_ID = 1024, 65535
 """The packet ids of our messages. Those below are for paho, which counts its subscriptions from 1."""
 
-_PUBLISH_QOS_1, _PUBACK = 0x32, 0x40
+_PUBLISH, _PUBLISH_RETAINED = b"\x32", b"\x33"
+_PUBACK = 0x40
 _CORRELATION_DATA = b"\x09"
 _MOST_LENGTH = 268_435_455
 _MOST_PUBACK = 64 * 1024
@@ -59,7 +60,7 @@ def publish(
     size = len(name) + 2 + len(properties) + len(payload)
     return b"".join(
         (
-            b"\x33" if retain else b"\x32",
+            _PUBLISH_RETAINED if retain else _PUBLISH,
             _length(size),
             name,
             packet_id.to_bytes(2, "big"),

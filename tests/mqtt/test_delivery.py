@@ -16,6 +16,7 @@ from gated.mqtt.client import Mqtt
 from gated.mqtt.settings import MqttSettings
 from gated.outbox import alert_message, lane_state_message
 from gated.store import outbox
+from gated.store.records import OutboxMessage
 from gated.store.store import Store
 from tests.mqtt.conftest import QUICK, ROOT, SITE, App, Subscriber, now, put, running, until
 from tests.mqtt.samples import alert, lane_status, passages
@@ -329,10 +330,11 @@ async def test_a_message_that_no_broker_takes_is_skipped(
         subscriber = subscribe(broker.port)
         one, two = passages(2, lanes=1)
         too_large = lane_state_message(lane_status(barrier="x" * 3000))
+        no_topic = OutboxMessage("lanes/+/state", {})
         async with running(store, App(), port=broker.port) as mqtt:
-            await put(store, [one, too_large, two])
+            await put(store, [one, too_large, no_topic, two])
             await until(lambda: subscriber.seqs("lanes/lane-0/passages") == [1, 2], "the others")
-            assert mqtt.counters.skipped == 1
+            assert mqtt.counters.skipped == 2
         assert await store.read(outbox.backlog) == 0
 
 
