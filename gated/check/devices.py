@@ -14,6 +14,7 @@ from typing import Any
 from gated.check.machine import drift_words
 from gated.check.results import Result, State
 from gated.config import LoadAdapter, SiteConfig
+from gated.domain import Text
 from gated.ports import (
     Barrier,
     ConfigError,
@@ -29,6 +30,28 @@ from gated.ports import (
 
 _AT_ONCE = 32
 _LEAVE_S = 5.0
+
+_ADVICE = {
+    State.OFFLINE: Text(
+        "检查电源、网线、交换机和配置中的地址；从本机能否连通？应答慢的设备可加 --timeout 30。",
+        "Look at power, cable, switch and the address in gated.yaml, and reach for it from this machine; "
+        "for a slow one give --timeout 30.",
+    ),
+    State.REFUSED: Text(
+        "核对用户名、密码和该用户的权限；不少摄像机另有 ONVIF 用户。见 docs/devices。",
+        "Check user and password, and what this user may do; many cameras have users for ONVIF alone. See "
+        "docs/devices.",
+    ),
+    State.MISCONFIGURED: Text(
+        "按提示改正 gated.yaml 中该设备一节；见 docs/devices。",
+        "Correct its section in gated.yaml; see docs/devices.",
+    ),
+    State.FAILED: Text("这是 gated 的缺陷，请报告。", "This is a fault in gated: report it, with this line."),
+    State.WARNING: Text(
+        "把设备的 NTP 服务器设为本机；在此之前 gated 按测得的偏差校正。",
+        "Set its NTP server to this machine's; until then gated corrects its times by what it measures.",
+    ),
+}
 
 
 async def devices(
@@ -63,7 +86,9 @@ async def _one(
     timeout_s: float,
 ) -> Result:
     def result(state: State, message: str, hint: str = "", details: dict[str, str] | None = None) -> Result:
-        return Result("device", section.id, state, message, hint, {"type": section.type, **(details or {})})
+        known = {"type": section.type, **(details or {})}
+        advice = _push_advice(config) if state is State.WAITING else _ADVICE.get(state)
+        return Result("device", section.id, state, message, hint, known, advice)
 
     page = f"docs/devices/{section.type}.md"
     try:
@@ -133,8 +158,20 @@ def _missing_powers(device: Device, config: SiteConfig) -> Iterator[str]:
 
 
 def _push_hint(section: DeviceConfig, config: SiteConfig) -> str:
+    return f"set its push address to {_ingest(config)}/{section.id} with its token"
+
+
+def _push_advice(config: SiteConfig) -> Text:
+    where = f"{_ingest(config)}/ID"
+    return Text(
+        f"在设备上把推送地址设为 {where} 并填入令牌；gated 运行后在 /api/v1/devices 查看。",
+        f"Set its push address to {where} with its token; GET /api/v1/devices shows it while gated runs.",
+    )
+
+
+def _ingest(config: SiteConfig) -> str:
     host = config.api.host if config.api.host not in {"0.0.0.0", "::"} else "<this machine>"  # noqa: S104
-    return f"set its push address to http://{host}:{config.api.port}/ingest/{section.id} with its token"
+    return f"http://{host}:{config.api.port}/ingest"
 
 
 def _where(section: Any) -> str:

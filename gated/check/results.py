@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gated.domain import Text
+
 
 class State(StrEnum):
     """What became of one thing.
@@ -31,7 +33,8 @@ PROBLEMS = frozenset({State.OFFLINE, State.REFUSED, State.MISCONFIGURED, State.F
 class Result:
     """One line of the report. `part`: config, secrets, policy, clock, install, store, broker, http or device;
     `subject`: which one of them; `hint`: what to do; `details`: what it said of itself, or
-    `zh`, the message in Chinese."""
+    `zh`, the message in Chinese; `advice`: the hint in words that fit all results of its kind, for a report
+    that says it once for many devices."""
 
     part: str
     subject: str
@@ -39,6 +42,7 @@ class Result:
     message: str
     hint: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    advice: Text | None = None
 
     @property
     def problem(self) -> bool:
