@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,27 +19,33 @@ from gated.demo.outage import Outages
 from gated.demo.subscriber import Subscriber
 from gated.mqtt.embedded import EmbeddedBroker
 from tests.acceptance.daemon import daemon, issue, opens, push_body, site, until
+from tests.peers.mosquitto import require
 
 pytest.importorskip("iotcore", reason="the embedded broker comes with gated[demo]")
 
 PLATE = "津A12345"
 
 
-def _demo(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def _demo(tmp_path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [sys.executable, "-m", "gated", "demo", "--speed", "60", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # what it started ends with it
 
 
 @pytest.mark.timeout(120)
 def test_the_demo(tmp_path: Path) -> None:
-    process = _demo(tmp_path, "--duration", "8", "--json")
-    out, err = process.communicate(timeout=100)
+    with _demo(tmp_path, "--duration", "8", "--json") as process:
+        out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err[-3000:]
     summary = json.loads(out)
     counts = (
@@ -53,13 +62,25 @@ def test_the_demo(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(60)
-def test_ctrl_c_ends_the_demo_and_leaves_nothing(tmp_path: Path) -> None:
-    process = _demo(tmp_path)
-    assert process.stdout is not None
-    assert any("mosquitto_sub" in line for line in process.stdout), "it says how to watch"
-    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the whole group
-    out, err = process.communicate(timeout=40)
+@pytest.mark.mosquitto
+@pytest.mark.timeout(90)
+def test_the_lines_that_it_prints_work_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    curl, mosquitto_sub = require("curl"), require("mosquitto_sub")
+    with _demo(tmp_path) as process:
+        assert process.stdout is not None
+        told: list[str] = []
+        while not told or "mosquitto_sub" not in told[-1]:
+            told.append(process.stdout.readline())
+            assert process.poll() is None, "it ended before it said how to watch"
+        for_api, for_alerts = (shlex.split(line) for line in told[-2:])
+        lanes = subprocess.run([curl, *for_api[2:]], capture_output=True, check=True)
+        assert len(json.loads(lanes.stdout)["items"]) == 24
+        watch = [mosquitto_sub, *for_alerts[3:], "-C", "1", "-W", "30"]
+        topic, _, alert = subprocess.run(watch, capture_output=True, check=True).stdout.partition(b" ")
+        assert topic.startswith(b"gated/liuanzhuang/grids/")
+        assert json.loads(alert)["text"]["zh"]
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the whole group
+        out, err = process.communicate(timeout=40)
     assert process.returncode == 0
     assert "The demo is over" in out
     assert err == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
@@ -12,17 +11,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from gated import __version__
 from gated.api.tokens import digest
-from gated.cli import main, output
+from gated.cli import output
 from gated.store import Store
+from tests.config.conftest import Run
 from tests.config.ports import free_port
 
 SITE = """\
@@ -38,8 +37,6 @@ devices:
   - {{id: reader, type: webhook, token: {{file: reader.secret}}}}
 """
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -49,27 +46,6 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "gated.yaml"
     file.write_text(SITE.format(port=free_port(), nobody=free_port()))
     return file
-
-
-@pytest.fixture
-def gated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs a command in this process: exit code, standard output, standard error."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gated", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return code if isinstance(code, int) else 0, captured.out, captured.err
-
-    yield run
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 # --- quick, and clear about mistakes ------------------------------------------------------------------------
@@ -185,22 +161,12 @@ def test_a_backup_is_never_overwritten(gated: Run, config: Path, tmp_path: Path)
 
 
 def test_a_restore_asks_first(
-    gated: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gated: Run, config: Path, tmp_path: Path, terminal: Callable[[str], None]
 ) -> None:
     gated("backup", tmp_path / "b.backup", "-c", config)
 
-    class Terminal:
-        def __init__(self, answer: str) -> None:
-            self.answer = answer
-
-        def isatty(self) -> bool:
-            return bool(self.answer)
-
-        def readline(self) -> str:
-            return self.answer
-
     for answer, code in (("", 2), ("no\n", 1), ("yes\n", 0)):
-        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        terminal(answer)
         found, _, err = gated("restore", tmp_path / "b.backup", "-c", config)
         assert found == code, err
         assert ("备份之后的记录会丢失" in err) == bool(answer)
