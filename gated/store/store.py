@@ -103,12 +103,12 @@ class Store:
         """Writes a read that made no passage; the same one again only counts. Raises NotRecorded."""
         await self._writer.submit(encode.read(record))
 
-    async def record_opening(self, record: OpeningRecord) -> None:
+    def record_opening(self, record: OpeningRecord) -> asyncio.Future[None]:
         """Writes an opening as it stands now, over what was known under its id. Raises NotRecorded.
 
         One that is over is not waited for by any barrier: it goes along with the next transaction.
         """
-        await self._writer.submit(encode.opening(record), later=record.finished_at is not None)
+        return self._writer.submit(encode.opening(record), later=record.finished_at is not None)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in the writer's next transaction, under a savepoint, and returns its result once that
