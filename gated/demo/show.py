@@ -36,7 +36,7 @@ _KEPT = 100_000
 
 @dataclass(slots=True)
 class Tally:
-    """Counts what happens: `gated.lane.path.Observer`. `seconds`: from read to durable record, the latest."""
+    """Counts what happens: `gated.lane.Observer`. `seconds`: from read to durable record, the latest."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     openings: Counter[OpeningOutcome] = field(default_factory=Counter)
