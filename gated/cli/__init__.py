@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 tokens = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens for the API. 接口令牌。")
-app.add_typer(tokens, name="token")
+app.add_typer(tokens, name="token", short_help="令牌 Make, list and revoke tokens for the API.")
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="GATED_CONFIG", help="The configuration. 配置文件。")
@@ -39,7 +39,7 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same day.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-@app.command()
+@app.command(short_help="运行 Run the daemon.")
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Run the daemon until it is told to stop. SIGHUP reads the configuration anew. 运行。"""
     from gated.cli import daemon
@@ -47,7 +47,7 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
     daemon.run(config)
 
 
-@app.command()
+@app.command(short_help="检查 Test configuration, store, broker and every device.")
 def check(
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
@@ -62,7 +62,7 @@ def check(
     raise typer.Exit(report.run(config, as_json=json, timeout_s=timeout, with_devices=devices))
 
 
-@app.command()
+@app.command(short_help="演示 A whole simulated village; nothing is left behind.")
 def demo(
     duration: Annotated[
         float | None, typer.Option(min=1, help="Seconds until it ends by itself; else Ctrl-C.")
@@ -77,7 +77,7 @@ def demo(
     raise typer.Exit(village(duration=duration, speed=speed, seed=seed, as_json=json))
 
 
-@app.command()
+@app.command(short_help="模拟 Run simulated devices for a configuration, on loopback.")
 def simulate(
     config: Config = DEFAULT_CONFIG,
     speed: Speed = 1.0,
@@ -129,7 +129,7 @@ def token_revoke(
     access.revoke(config, token, as_json=json)
 
 
-@app.command()
+@app.command(short_help="备份 Copy the database while the daemon runs.")
 def backup(
     file: Annotated[Path, typer.Argument(help="The backup to write; must not exist yet.")],
     config: Config = DEFAULT_CONFIG,
@@ -141,7 +141,7 @@ def backup(
     data.backup(config, file, as_json=json)
 
 
-@app.command()
+@app.command(short_help="恢复 Put a backup in the database's place.")
 def restore(
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A backup made by `gated backup`.")
@@ -156,7 +156,7 @@ def restore(
     data.restore(config, file, yes=yes, as_json=json)
 
 
-@app.command()
+@app.command(short_help="版本 Print the version.")
 def version(json: Json = False) -> None:
     """Print the version. 版本。"""
     import platform

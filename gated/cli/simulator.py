@@ -12,21 +12,15 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-
-from sqlalchemy import Connection
 
 from gated.cli import output, setting
 from gated.config import SiteConfig
-from gated.demo.passes import passes as made
+from gated.demo.passes import PEOPLE
+from gated.demo.passes import issue as issue_passes
 from gated.demo.spec import spec
-from gated.domain import Pass
 from gated.ports import ConfigError, PushConfig
 from gated.store import Store, passes
-
-PEOPLE = 12_000
-_BATCH = 1000
 
 
 def run(config: Path, *, speed: float, seed: int, issue: bool, troubles: bool) -> None:
@@ -34,7 +28,10 @@ def run(config: Path, *, speed: float, seed: int, issue: bool, troubles: bool) -
     site = setting.site(config)
     _on_loopback(site)
     if issue:
-        sys.stdout.write(f"{setting.stored(_issue(site, seed))} passes issued.\n")
+        count = setting.stored(_issue(site, seed))
+        already = "已有出入证，未再登记。 There are passes already: none issued."
+        sys.stdout.write(f"已登记 {count} 张出入证。 {count} passes issued.\n" if count else f"{already}\n")
+        sys.stdout.flush()
     told = spec(
         site,
         ingest=f"http://{site.api.host}:{site.api.port}",
@@ -85,20 +82,10 @@ def _on_loopback(site: SiteConfig) -> None:
 
 async def _issue(site: SiteConfig, seed: int) -> int:
     """Passes for the people of `seed`, unless there are passes already; how many."""
-    from adapters.simulator.people import residents
-
     store = await Store.open(site.store.url, backups=site.store.backups, exclusive=False)
     try:
         if await store.read(passes.last_change):
             return 0
-        rows = list(made(residents(seed, PEOPLE), datetime.now(UTC), site.entrances[-1].id))
-        for start in range(0, len(rows), _BATCH):
-            await store.write(partial(_insert, batch=rows[start : start + _BATCH]))
-        return len(rows)
+        return await issue_passes(store, seed, datetime.now(UTC), site.entrances[-1].id)
     finally:
         await store.close()
-
-
-def _insert(conn: Connection, batch: list[Pass]) -> None:
-    for one in batch:
-        passes.insert(conn, one)

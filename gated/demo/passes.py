@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, time, timedelta
+from functools import partial
 
-from adapters.simulator.people import Resident, Standing
+from adapters.simulator.people import Resident, Standing, residents
 from gated.domain import CredentialKind, Holder, HourWindow, Pass, PassState
 from gated.ids import new_id
 from gated.plates import credential
+from gated.store import Store
+from gated.store import passes as stored
 
+PEOPLE = 12_000
+_BATCH = 1000
 _NIGHT = HourWindow(frozenset(range(7)), time(0, 0), time(0, 1))
 
 
@@ -38,3 +43,11 @@ def passes(people: Iterable[Resident], now: datetime, elsewhere: str) -> Iterato
             created_at=now,
             updated_at=now,
         )
+
+
+async def issue(store: Store, seed: int, now: datetime, elsewhere: str) -> int:
+    """Issues a pass to each of the `PEOPLE` of `seed`; how many. See `passes` for the rest."""
+    made = list(passes(residents(seed, PEOPLE), now, elsewhere))
+    for start in range(0, len(made), _BATCH):
+        await store.write(partial(stored.insert_many, given=made[start : start + _BATCH]))
+    return len(made)

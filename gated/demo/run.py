@@ -16,7 +16,6 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from functools import partial
 from typing import Any
 
 import uvloop
@@ -24,14 +23,13 @@ import yaml
 from rich.console import Console
 from rich.live import Live
 
-from adapters.simulator.people import residents
 from gated import logs
 from gated.api.tokens import create_token
 from gated.app import App
 from gated.clocks import system_now
 from gated.config import SiteConfig, loads, values_of
 from gated.demo.outage import Outages
-from gated.demo.passes import passes
+from gated.demo.passes import PEOPLE, issue
 from gated.demo.show import Delivery, Screen, Tally
 from gated.demo.spec import spec
 from gated.demo.subscriber import Subscriber
@@ -39,11 +37,8 @@ from gated.demo.village import ENTRANCES, SECRET_ENV, village
 from gated.domain import Role
 from gated.mqtt.embedded import EmbeddedBroker, EmbeddedUnavailable
 from gated.store import Store
-from gated.store import passes as stored
 from gated.wiring import load_adapter
 
-PEOPLE = 12_000
-_BATCH = 1000
 _DRAIN_S = 15.0
 """Longer than gated waits between two attempts at a broker that was away as long as the demo's is."""
 
@@ -134,10 +129,7 @@ async def _fill(config: SiteConfig, seed: int) -> str:
     """Issues the passes and makes a token for whoever watches; returns the token."""
     store = await Store.open(config.store.url)
     try:
-        made = list(passes(residents(seed, PEOPLE), system_now(), ENTRANCES[1][0]))
-        for start in range(0, len(made), _BATCH):
-            batch = made[start : start + _BATCH]
-            await store.write(partial(stored.insert_many, given=batch))
+        await issue(store, seed, system_now(), ENTRANCES[1][0])
         token, _ = await create_token(store, name="demo", role=Role.OPERATOR, now=system_now())
         return token
     finally:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from gated import __version__
 from gated.api.tokens import digest
@@ -55,6 +56,15 @@ def test_version(gated: Run) -> None:
     code, out, _ = gated("version")
     assert (code, out.split()[:2]) == (0, ["gated", __version__])
     assert json.loads(gated("version", "--json")[1])["version"] == __version__
+
+
+def test_the_list_of_commands_is_in_both_languages_and_fits(gated: Run) -> None:
+    out = gated("--help")[1]
+    listed = out.partition("Commands:\n")[2].splitlines()
+    words = ["运行", "检查", "演示", "模拟", "备份", "恢复", "版本", "令牌"]
+    assert [line.split()[1] for line in listed if line] == words
+    assert not any(line.endswith("...") for line in listed)
+    assert max(map(cell_len, out.splitlines())) <= 80
 
 
 def test_the_command_line_starts_without_heavy_imports() -> None:
