@@ -145,7 +145,7 @@ class Screen:
         line.append(f"   {_say(('告警消息', 'alert messages'), both=both)} {delivery.alerts}")
         if delivery.away:
             waiting = max(0, total - delivery.passages)
-            words = ("消息中断，通行照常，待发", "broker away: passages go on; waiting")
+            words = ("消息中断，待发", "broker away, waiting")
             line.append(f"   {_say(words, both=both)} {waiting}", style="not dim red")
         return line
 
