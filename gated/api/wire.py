@@ -35,6 +35,9 @@ MAX_UNREAD = 8 * 1024 * 1024
 """Bytes of a body that are thrown away after it was refused, so that the client sees the refusal rather than
 a broken connection."""
 MAX_CONNECTIONS = 2048
+MAX_PIPELINED = 16
+"""Requests of one connection that wait behind another; reading goes on beside that one, which must notice when
+its peer goes."""
 MAX_FROM_ONE = 256
 """Connections from one address; those from this machine (a reverse proxy) are not counted."""
 
@@ -149,6 +152,7 @@ class Protocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
             "extensions": extensions,
         }
+        self.headers = []  # from here on they are trailers, which are no headers
         before = self.cycle
         self.cycle = cycle = Cycle(
             scope=self.scope,
@@ -167,9 +171,11 @@ class Protocol(HttpToolsProtocol):
         extensions[EXCHANGE] = exchange
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
-        else:  # pipelined
+        elif len(self.pipeline) < MAX_PIPELINED:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+        else:
+            self.transport.abort()
 
     def on_message_complete(self) -> None:
         self._in_message = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -310,6 +311,14 @@ async def test_a_chunked_body_below_the_limit_arrives(rig: Rig) -> None:
     assert rig.camera.pushes[0].body == b"y" * 100_000
 
 
+async def test_a_trailer_is_no_header(rig: Rig) -> None:
+    start = head(0).replace(b"Content-Length: 0", b"X-A: head\r\nTransfer-Encoding: chunked")
+    reader, writer = await rig.raw(start + b"1\r\n1\r\n0\r\nX-A: trailer\r\nX-Device-Token: wrong\r\n\r\n")
+    assert (await reader.read(15)).startswith(b"HTTP/1.1 200")
+    assert rig.camera.pushes[0].headers["x-a"] == "head"
+    writer.close()
+
+
 async def test_bodies_of_all_devices_share_one_budget() -> None:
     async with served(memory=100_000) as rig:
         release = asyncio.Event()
@@ -455,6 +464,27 @@ async def test_a_reply_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPa
         assert len(got) < 32_000_000
         assert rig.camera.sent == [True, False]  # the second waited for room, and was never written
         writer.close()
+
+
+async def test_so_many_pushes_wait_on_one_connection(rig: Rig) -> None:
+    go = asyncio.Event()
+
+    async def slow(push: Push) -> PushReply:
+        await go.wait()
+        return PushReply(body=b"{}", sent=rig.camera.sent.append)
+
+    rig.camera.answer = slow
+    reader, writer = await rig.raw((head(1) + b"1") * (1 + wire.MAX_PIPELINED))
+    await rig.camera.entered.wait()
+    await asyncio.sleep(0.05)
+    writer.write((head(1) + b"1") * 1000)
+    with contextlib.suppress(ConnectionError):
+        assert await closed(reader) == b""
+    go.set()
+    await asyncio.sleep(0.05)
+    assert rig.camera.sent == [False]
+    assert len(rig.camera.pushes) == 1
+    writer.close()
 
 
 async def test_one_address_has_so_many_connections(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
