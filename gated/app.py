@@ -23,8 +23,6 @@ from gated.alerts import (
     AlertKeeper,
     Raised,
     box_clock_stepped,
-    device_clock,
-    device_offline,
     lane_fault,
 )
 from gated.api.app import create_api
@@ -202,7 +200,7 @@ class App:
             observer=self._observer,
         )
         self.lanes = Lanes(map(lane_settings, config.lanes), parts, self._dirty.add)
-        self._dirty.update(lane.id for lane in config.lanes)
+        self._site_configured()
         await self._restore_vehicles()
         left = await self._settle_openings(lane.id for lane in config.lanes if lane.barrier is not None)
         for opening in left:
@@ -211,6 +209,12 @@ class App:
                 draft = lane_fault(opening.lane, opening.outcome.value, opening.detail)
                 entrance = next((one.entrance for one in config.lanes if one.id == opening.lane), None)
                 self.keeper(draft, entrance=entrance, lane=opening.lane)
+
+    def _site_configured(self) -> None:
+        """There may be other devices and lanes now: each lane is announced, no alert outlives its subject."""
+        config = self.config
+        self._dirty.update(lane.id for lane in config.lanes)
+        self.keeper.configured((device.id for device in config.devices), (lane.id for lane in config.lanes))
 
     async def _restore_vehicles(self) -> None:
         """Who was at the lanes a moment ago: also over a restart a vehicle is opened for once."""
@@ -337,7 +341,7 @@ class App:
         )
         for device_id in changes.devices_added:
             self._try_device(device_id)
-        self._dirty.update(lane.id for lane in self.config.lanes)
+        self._site_configured()
         log.info(
             "reloaded", devices_added=changes.devices_added, devices_removed=changes.devices_removed,
             devices_changed=changes.devices_changed, lanes_added=changes.lanes_added,
@@ -367,8 +371,6 @@ class App:
     async def _drop_device(self, device_id: str) -> None:
         await self._let_go(device_id)
         self.mqtt.forget_device(device_id)
-        for draft in (device_offline(device_id, ""), device_clock(device_id, 0)):
-            self.keeper.ended(draft.fold_key)
 
 
 def _latest(lane: str, since: datetime, conn: Connection) -> list[tuple[PassageRow, list[OpeningRecord]]]:

@@ -72,6 +72,13 @@ class DeviceClock:
         self._agreeing = 0
         self._right = False  # its events were in time, without anything known of its clock
 
+    @property
+    def known(self) -> timedelta | None:
+        """The drift, as long as the latest events bear it out; None where nothing is known."""
+        if self._agreeing:
+            return None
+        return timedelta() if self.drift is None and self._right else self.drift
+
     def measured(self, device_time: datetime, received_at: datetime) -> None:
         """The device's time was just asked, or came with a heartbeat."""
         self.drift = device_time - received_at
@@ -80,6 +87,7 @@ class DeviceClock:
     def set_drift(self, drift: timedelta) -> None:
         """An adapter measured the drift itself."""
         self.drift = drift
+        self._agreeing = 0
 
     def shifted(self, seconds: float) -> None:
         """Our own clock was put forward by so much: every device is now that much further behind."""

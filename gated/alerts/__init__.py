@@ -7,17 +7,20 @@ escalation build on this.
 
 from gated.alerts.desk import AlertDesk, Raised
 from gated.alerts.drafts import (
+    AWAY,
     box_clock_stepped,
     device_clock,
     device_offline,
     device_refused,
     lane_fault,
     lane_held_open,
+    reads_late,
     tampered,
 )
 from gated.alerts.keeper import AlertKeeper
 
 __all__ = [
+    "AWAY",
     "AlertDesk",
     "AlertKeeper",
     "Raised",
@@ -27,5 +30,6 @@ __all__ = [
     "device_refused",
     "lane_fault",
     "lane_held_open",
+    "reads_late",
     "tampered",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gated.domain import Alert, AlertDraft
+from gated.domain import Alert, AlertDraft, Text
 from gated.ids import new_id
 from gated.outbox import alert_message
 from gated.store.records import OutboxMessage
@@ -84,12 +84,20 @@ class AlertDesk:
             message = alert_message(alert, "new")
         return Raised(draft.fold_key, alert, message)
 
-    def ended(self, fold_key: str, now: datetime) -> Raised | None:
-        """What the alert was about is over (the device is back): closes it, if open. `keep` as above."""
+    def about_the_site(self) -> list[tuple[str, Alert]]:
+        """The open alerts that belong to no passage, by what they are about."""
+        return [(fold_key, alert) for fold_key, alert in self._open.items() if alert.passage_id is None]
+
+    def ended(self, fold_key: str, now: datetime, why: Text | None = None) -> Raised | None:
+        """What the alert was about is over (the device is back): closes it, if open. `why`: said with it,
+        where it is not simply well again. `keep` as above."""
         known = self._open.get(fold_key)
         if known is None:
             return None
-        alert = replace(known, state="closed", updated_at=now)
+        text = known.text
+        if why is not None:
+            text = Text(f"{text.zh}已结束：{why.zh}。", f"{text.en} Over: {why.en}.")
+        alert = replace(known, state="closed", updated_at=now, text=text)
         return Raised(fold_key, alert, alert_message(alert, "end"))
 
     def keep(self, raised: Raised) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from gated.domain import AlertDraft, Severity, Text
 
+AWAY = Text("设备已离线，无法再测量时钟", "the device is away, and its clock cannot be measured any more")
+NOT_CONFIGURED = Text("配置中已无此设备或通道", "it is no longer configured")
+"""Why an alert ended though nobody settled it."""
+
 
 def device_offline(device: str, why: str) -> AlertDraft:
     """A device is away."""
@@ -31,8 +35,8 @@ def device_refused(device: str, why: str) -> AlertDraft:
     )
 
 
-def device_clock(device: str, drift_s: float, *, lasting: bool = False) -> AlertDraft:
-    """A device's clock is off by more than its limit. `lasting`: it was measured, and will be again."""
+def device_clock(device: str, drift_s: float) -> AlertDraft:
+    """A device's clock is off by more than its limit, as measured."""
     return AlertDraft(
         severity=Severity.NOTICE,
         reason="device_clock",
@@ -41,7 +45,24 @@ def device_clock(device: str, drift_s: float, *, lasting: bool = False) -> Alert
             f"The clock of device {device} is off by {drift_s:+.0f} s; set it, or give it an NTP server.",
         ),
         fold_key=f"device|{device}|clock",
-        lasting=lasting,
+        lasting=True,
+    )
+
+
+def reads_late(device: str, seconds: float) -> AlertDraft:
+    """What a device reads is not of now (negative: of the future), and nothing is known of its clock that
+    explains it."""
+    zh, en = ("早于", "behind") if seconds >= 0 else ("晚于", "ahead of")
+    return AlertDraft(
+        severity=Severity.NOTICE,
+        reason="reads_late",
+        text=Text(
+            f"设备 {device} 的识别时间{zh}本机 {abs(seconds):.0f} 秒，不会自动放行。请校时并检查网络。",
+            f"Reads of device {device} are {abs(seconds):.0f} s {en} this box and open nothing; "
+            "set its clock, and look at its network.",
+        ),
+        fold_key=f"device|{device}|late",
+        lasting=True,
     )
 
 

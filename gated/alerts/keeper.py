@@ -6,14 +6,15 @@ Raising returns at once; one task writes them down in order, and goes on trying 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
 
 from gated.alerts.desk import AlertDesk, Raised
+from gated.alerts.drafts import NOT_CONFIGURED
 from gated.clocks import BoxClock
-from gated.domain import AlertDraft
+from gated.domain import Alert, AlertDraft, Text
 from gated.ports import NotRecorded
 
 log = structlog.get_logger()
@@ -32,6 +33,24 @@ class _Raise:
     device: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    fold_key: str
+    why: Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Configured:
+    devices: frozenset[str]
+    lanes: frozenset[str]
+
+    def knows(self, alert: Alert) -> bool:
+        """Whether what the alert is about is still there."""
+        if alert.device is not None:
+            return alert.device in self.devices
+        return alert.lane is None or alert.lane in self.lanes
+
+
 class AlertKeeper:
     """Takes alerts from anywhere on the event loop. `run` is the task that writes them."""
 
@@ -40,7 +59,7 @@ class AlertKeeper:
         self._desk = desk
         self._clock = clock
         self._write = write
-        self._queue: asyncio.Queue[_Raise | str] = asyncio.Queue(_WAITING_MOST)
+        self._queue: asyncio.Queue[_Raise | _End | _Configured] = asyncio.Queue(_WAITING_MOST)
 
     def __call__(
         self,
@@ -57,11 +76,15 @@ class AlertKeeper:
         """An alert about a device."""
         self._put(_Raise(draft, None, None, device))
 
-    def ended(self, fold_key: str) -> None:
-        """What an alert was about is over."""
-        self._put(fold_key)
+    def ended(self, fold_key: str, why: Text | None = None) -> None:
+        """What an alert was about is over; `why`, where it is not simply well again."""
+        self._put(_End(fold_key, why))
 
-    def _put(self, item: _Raise | str) -> None:
+    def configured(self, devices: Iterable[str], lanes: Iterable[str]) -> None:
+        """These are there from now on: ends what is open about any other, which nobody else would end."""
+        self._put(_Configured(frozenset(devices), frozenset(lanes)))
+
+    def _put(self, item: _Raise | _End | _Configured) -> None:
         try:
             self._queue.put_nowait(item)
         except asyncio.QueueFull:
@@ -72,17 +95,22 @@ class AlertKeeper:
         while True:
             item = await self._queue.get()
             try:
-                await self._written(item)
+                if isinstance(item, _Configured):
+                    for fold_key, alert in self._desk.about_the_site():
+                        if not item.knows(alert):
+                            await self._written(_End(fold_key, NOT_CONFIGURED))
+                else:
+                    await self._written(item)
             except Exception:  # what cannot be written must not keep the others from it
                 log.exception("alert_not_written", alert=str(item))
             finally:
                 self._queue.task_done()
 
-    async def _written(self, item: _Raise | str) -> None:
+    async def _written(self, item: _Raise | _End) -> None:
         while True:
             now = self._clock.now()
-            if isinstance(item, str):
-                raised = self._desk.ended(item, now)
+            if isinstance(item, _End):
+                raised = self._desk.ended(item.fold_key, now, item.why)
                 if raised is None:
                     return
             else:

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from gated.alerts import device_clock, device_offline, device_refused
+from gated.alerts import AWAY, device_clock, device_offline, device_refused, reads_late
 from gated.clocks import BoxClock, DeviceClock
-from gated.domain import AlertDraft, DeviceEvent, Heartbeat, InputChanged, Observed, Read
+from gated.domain import AlertDraft, DeviceEvent, Heartbeat, InputChanged, Observed, Read, Text
 from gated.ports import (
     Device,
     DeviceError,
@@ -55,7 +55,7 @@ class Alarm(Protocol):
     """Raises and ends alerts about a device."""
 
     def raised(self, draft: AlertDraft, device: str) -> None: ...
-    def ended(self, fold_key: str) -> None: ...
+    def ended(self, fold_key: str, why: Text | None = None) -> None: ...
 
 
 class Supervised:
@@ -89,7 +89,7 @@ class Supervised:
         self._told_offline = False
         self._drift_told: bool | None = None  # not known: an alert of before a restart may be open
         self._offline_timer: asyncio.TimerHandle | None = None
-        clock.on_step.append(self.drift.shifted)
+        clock.on_step.append(self._box_stepped)
 
     @property
     def commandable(self) -> bool:
@@ -149,8 +149,8 @@ class Supervised:
         finally:
             if self._offline_timer is not None:
                 self._offline_timer.cancel()
-            if self.drift.shifted in self._clock.on_step:
-                self._clock.on_step.remove(self.drift.shifted)
+            if self._box_stepped in self._clock.on_step:
+                self._clock.on_step.remove(self._box_stepped)
 
     async def _pause(self, seconds: float) -> None:
         """Until the time is up, or a device that pushes is heard from again."""
@@ -197,6 +197,7 @@ class Supervised:
             self._announce(self.device.id, False)
         if refused and not self.refused:
             self._alarm.raised(device_refused(self.device.id, self.error), self.device.id)
+            self._end_clock_alerts()
         self.refused = refused
 
     def _arm_offline_alert(self) -> None:
@@ -206,6 +207,7 @@ class Supervised:
             self._offline_timer = None
             if not self.online and not self.refused:
                 self._alarm.raised(device_offline(self.device.id, self.error or ""), self.device.id)
+                self._end_clock_alerts()
 
         if self._offline_timer is None:
             loop = asyncio.get_running_loop()
@@ -226,26 +228,36 @@ class Supervised:
             if isinstance(event, Heartbeat):
                 self.drift.measured(event.device_time, event.received_at)
                 self._check_drift()
-            elif not _replayed(event) and self.drift.observe(
-                event.device_time, event.received_at, _LEARN_BEYOND
-            ):
-                self._check_drift()
+            elif not _replayed(event):
+                learnt = self.drift.observe(event.device_time, event.received_at, _LEARN_BEYOND)
+                if learnt or self._drift_told is None:
+                    self._check_drift()
         return self.drift.corrected(event.device_time, event.received_at)
 
     def _check_drift(self) -> None:
-        drift = self.drift.drift
+        drift = self.drift.known
         if drift is None:
             return
         wrong = abs(drift) > self.drift_limit
         if wrong and not self._drift_told:
             log.warning("device_clock", device=self.device.id, drift_s=round(drift.total_seconds(), 1))
-            draft = device_clock(self.device.id, drift.total_seconds(), lasting=True)
+            draft = device_clock(self.device.id, drift.total_seconds())
             self._alarm.raised(draft, self.device.id)
         elif not wrong and self._drift_told is not False:
             if self._drift_told:
                 log.info("device_clock_right", device=self.device.id)
             self._alarm.ended(device_clock(self.device.id, 0).fold_key)
         self._drift_told = wrong
+
+    def _box_stepped(self, seconds: float) -> None:
+        self.drift.shifted(seconds)
+        self._drift_told = None  # whose clock was wrong, the next event shows
+
+    def _end_clock_alerts(self) -> None:
+        """Nobody can say any more that its clock is wrong; it is told anew once the device is back."""
+        for draft in (device_clock(self.device.id, 0), reads_late(self.device.id, 0)):
+            self._alarm.ended(draft.fold_key, AWAY)
+        self._drift_told = None
 
     async def _taken(self, event: DeviceEvent) -> None:
         """An event that the device will not send again: it waits here until it can be recorded. By then it

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from gated.alerts import device_clock, lane_held_open, tampered
+from gated.alerts import lane_held_open, reads_late, tampered
 from gated.domain import (
     BarrierPosition,
     Candidate,
@@ -46,8 +46,10 @@ class Lanes:
         self._changed = changed
         self._lanes: dict[str, Lane] = {}
         self._gone: list[Lane] = []
-        """Lanes of an earlier configuration whose openings may still be under way."""
+        """Lanes of an earlier configuration that have not ended what they began."""
         self._readers: dict[tuple[str, str | None], Lane] = {}
+        self._in_time: set[str] = set()
+        """Devices whose latest read was of its moment: no alert says otherwise any more."""
         self._inputs: dict[tuple[str, str], bool] = {}
         """Every input as it was last reported: a new configuration may be the first to ask."""
         self.configure(settings)
@@ -67,8 +69,8 @@ class Lanes:
                 if one.fire != before:
                     self._look_for_fire(lane)
             lanes[one.id] = lane
-        self._gone = [lane for lane in self._gone if lane.openings.under_way]
-        self._gone += [lane for lane_id, lane in self._lanes.items() if lane_id not in lanes]
+        gone = [lane for lane_id, lane in self._lanes.items() if lane_id not in lanes]
+        self._gone = [lane for lane in (*self._gone, *gone) if lane.busy]
         self._lanes = lanes
         self._readers = {reader: lane for lane in lanes.values() for reader in lane.settings.readers}
 
@@ -101,8 +103,12 @@ class Lanes:
         if handled.passage_id is not None and not read.backlog and read.device_time is not None:
             age = read.received_at - at
             if not FUTURE <= age <= lane.settings.max_age:
-                draft = device_clock(read.device, -age.total_seconds())
+                self._in_time.discard(read.device)
+                draft = reads_late(read.device, age.total_seconds())
                 self.parts.raise_alert(draft, entrance=lane.settings.entrance, device=read.device)
+            elif read.device not in self._in_time:
+                self._in_time.add(read.device)
+                self.parts.end_alert(reads_late(read.device, 0).fold_key)
         return handled
 
     def _position(self, event: PositionChanged) -> None:

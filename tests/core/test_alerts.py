@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gated.alerts import AlertDesk, AlertKeeper, Raised, device_offline, lane_fault
+from gated.alerts import (
+    AWAY,
+    AlertDesk,
+    AlertKeeper,
+    Raised,
+    device_clock,
+    device_offline,
+    lane_fault,
+    lane_held_open,
+    reads_late,
+)
 from gated.clocks import BoxClock
 from gated.ports import NotRecorded
 
@@ -88,6 +99,43 @@ async def test_the_keeper_tries_until_the_store_is_back() -> None:
         await task
     assert [raised.message.payload["type"] for raised in written] == ["new", "new", "end"]
     assert written[0].alert.lane == "l"
+
+
+async def test_nothing_stays_open_about_what_is_no_longer_configured() -> None:
+    """Also what was raised just before, and waits to be written; not what tells of a passage."""
+    here, written = desk(), []
+    of_a_passage = here.raised(
+        replace(device_offline("cam", "x"), fold_key="p"), NOW, device="gone", passage_id="01"
+    )
+    here.keep(of_a_passage)
+    here.keep(here.raised(device_clock("gone", 90), NOW, device="gone"))
+
+    async def write(raised: Raised) -> None:
+        written.append(raised.alert)
+
+    keeper = AlertKeeper(here, BoxClock(), write)
+    keeper.raised(reads_late("gone", 60), "gone")
+    keeper.raised(device_offline("stays", "x"), "stays")
+    keeper(lane_held_open("shut"), lane="shut")
+    keeper.configured(["stays"], ["lane-0"])
+    task = asyncio.create_task(keeper.run())
+    await keeper.drained(2.0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    closed = [(alert.reason, alert.device or alert.lane) for alert in written if alert.state == "closed"]
+    assert closed == [("device_clock", "gone"), ("reads_late", "gone"), ("held_open", "shut")]
+    assert written[-1].text.en.endswith("Over: it is no longer configured.")
+
+
+def test_an_end_says_why_where_nobody_settled_it() -> None:
+    here, draft = desk(), device_clock("cam", 90)
+    here.keep(here.raised(draft, NOW))
+    over = here.ended(draft.fold_key, NOW, AWAY)
+    assert over is not None
+    assert over.alert.text.en.startswith(draft.text.en)
+    assert over.alert.text.en.endswith("its clock cannot be measured any more.")
+    assert over.alert.text.zh == f"{draft.text.zh}已结束：{AWAY.zh}。"
 
 
 def test_what_lasts_is_one_alert_until_it_ends() -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from gated.clocks import BoxClock
 from gated.devices import Supervised, supervised
-from gated.domain import AlertDraft, Credential, CredentialKind, DeviceEvent, Heartbeat, Read
+from gated.domain import AlertDraft, Credential, CredentialKind, DeviceEvent, Heartbeat, Read, Text
 from gated.ports import DeviceInfo, DeviceRefused, DeviceUnavailable, Handled, NotRecorded
 
 CLOCK = BoxClock()
@@ -77,8 +77,16 @@ class Site:
     def raised(self, draft: AlertDraft, device: str) -> None:
         self.said.append(f"alert {draft.reason}")
 
-    def ended(self, fold_key: str) -> None:
-        self.said.append(f"end {fold_key}")
+    def ended(self, fold_key: str, why: Text | None = None) -> None:
+        self.said.append(f"end {fold_key}" + (f": {why.en}" if why else ""))
+
+    @property
+    def of_the_clock(self) -> list[str]:
+        return [
+            line
+            for line in self.said
+            if line == "alert device_clock" or line.startswith("end device|cam|clock")
+        ]
 
 
 def read(**more: object) -> Read:
@@ -135,7 +143,7 @@ async def test_one_that_stays_away_raises_an_alert_that_ends_when_it_returns(
     monkeypatch.setattr(supervised, "OFFLINE_ALERT_AFTER_S", 0.03)
     site = Site()
     await supervise(Script([DeviceUnavailable("no route")] * 8 + [[]]), site)
-    said = [line for line in site.said if "alert" in line or line.startswith("end")]
+    said = [line for line in site.said if "alert" in line or line.endswith("|offline")]
     assert said[:2] == ["alert device_offline", "end device|cam|offline"]
 
 
@@ -224,6 +232,48 @@ async def test_a_clock_alert_of_before_a_restart_ends_when_the_clock_is_right() 
     site, now = Site(), CLOCK.now()
     await supervise(Script([[Heartbeat(device="cam", received_at=now, device_time=now)] * 2]), site)
     assert site.said.count("end device|cam|clock") == 1
+
+
+async def test_a_clock_alert_of_before_a_restart_ends_with_the_first_read_that_is_in_time() -> None:
+    """Also for a device that never tells its time but with what it reads."""
+    site, now = Site(), CLOCK.now()
+    await supervise(Script([[read(device_time=now, received_at=now)] * 3]), site)
+    assert site.of_the_clock == ["end device|cam|clock"]
+
+
+async def test_a_read_that_is_late_proves_no_clock_right() -> None:
+    site, now = Site(), CLOCK.now()
+    await supervise(Script([[read(device_time=now - timedelta(minutes=3), received_at=now)] * 2]), site)
+    assert site.of_the_clock == []
+
+
+@pytest.mark.parametrize("why", [DeviceUnavailable("no route"), DeviceRefused("wrong password")])
+async def test_the_clock_of_a_device_that_is_away_is_not_known_and_told_anew_when_it_returns(
+    why: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised, "OFFLINE_ALERT_AFTER_S", 0.03)
+    site, now = Site(), CLOCK.now()
+    wrong = read(device_time=now + timedelta(hours=1), received_at=now)
+    info = DeviceInfo(clock_drift=timedelta(hours=1))
+    device = Script([[wrong], *[why] * 5, [wrong]], info=info)
+    await supervise(device, site, 1.0)
+    unknown = "end device|cam|clock: the device is away, and its clock cannot be measured any more"
+    assert site.of_the_clock[:3] == ["alert device_clock", unknown, "alert device_clock"]
+
+
+async def test_it_was_the_clock_of_the_box_that_was_wrong() -> None:
+    """It starts in 1970, finds every device far ahead, and is then set."""
+    wall = 1000.0
+    clock = BoxClock(lambda: wall, lambda: 0.0)
+    site = Site()
+    ahead = DeviceInfo(clock_drift=timedelta(seconds=3600))
+    one = Supervised(Script([], info=ahead), "test", site, site, clock, lambda *_: None, timedelta(seconds=5))
+    one._came()
+    assert site.of_the_clock == ["alert device_clock"]
+    wall += 3600
+    now = clock.now()
+    await one.handle(read(device_time=now, received_at=now))
+    assert site.of_the_clock == ["alert device_clock", "end device|cam|clock"]
 
 
 async def test_a_device_that_is_stopped_just_when_it_is_heard_from_stays_stopped() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,24 @@ async def test_a_second_cameras_read_that_was_held_up_is_of_the_same_vehicle(tmp
         # it came again, later than the window: that is another time
         await rig.pass_(PLATE)
         assert pulses(rig) == 2
+
+
+async def test_reads_that_come_late_are_told_until_one_is_in_time(tmp_path: Path) -> None:
+    async with site(tmp_path, EAST) as rig:
+        late = "device|cam|late"
+        await rig.pass_(PLATE)
+        assert rig.ended == [late], "one of before a restart may be open"
+        for _ in range(2):
+            rig.hands.go(1200.0)
+            await rig.pass_(PLATE, device_time=rig.clock.now() - timedelta(minutes=5))
+        assert [(alert.reason, alert.fold_key, alert.lasting) for alert in rig.alerts] == [
+            ("reads_late", late, True)
+        ] * 2
+        assert rig.ended == [late]
+        for _ in range(2):
+            rig.hands.go(60.0)
+            await rig.pass_(PLATE)
+        assert rig.ended == [late] * 2
 
 
 async def test_an_opening_that_waited_too_long_may_be_asked_for_again(tmp_path: Path) -> None:
