@@ -69,7 +69,11 @@ async def main() -> None:
             stop.set()
 
     loop.add_reader(sys.stdin.fileno(), ended)
-    print(json.dumps(await play(spec, stop)), flush=True)
+    try:
+        seen = await play(spec, stop)
+    except OSError as error:  # most often an address that another program has
+        sys.exit(f"the simulated devices cannot start: {error}")
+    print(json.dumps(seen), flush=True)
 
 
 if __name__ == "__main__":
