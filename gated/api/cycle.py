@@ -53,13 +53,15 @@ class Cycle(RequestResponseCycle):
                 b"" if self.scope["method"] == "HEAD" else body,
             )
         )
+        # that the peer has reset the connection may show only now
+        written = not self.transport.is_closing()
         self.waiting_for_100_continue = False
         self.response_started = self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
-        return True
+        return written
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, TypeVar
 
 import structlog
 
@@ -27,6 +28,8 @@ from gated.ports import NotRecorded, Opened
 from gated.store.records import OpeningRecord
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _RECORD_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _PENDING = Opened(OpeningOutcome.PENDING)
@@ -78,26 +81,33 @@ class Openings:
         self._again = again
         self.under_way: set[asyncio.Future[Any]] = set()
         """Commands, looks at the boom, and records that have not ended."""
-        self._replaced: list[BarrierControl] = []
+        self._controls: dict[tuple[str, str | None], BarrierControl] = {}
+        """By device and output each barrier that the lane has had: it may be opening, or be its own again."""
         self.state = BarrierState(closed=settings.closed)
-        self.control = self._make_control()
+        self.control = self._take_control()
 
-    def _make_control(self) -> BarrierControl | None:
+    def _take_control(self) -> BarrierControl | None:
+        """Of the barrier that is configured now. One that the lane had before keeps turn and cool-down."""
         barrier, parts = self._settings.barrier, self._parts
         if barrier is None:
             return None
-        return BarrierControl(barrier, self.state, parts.find, parts.clock.monotonic, self._changed)
+        key = (barrier.device, barrier.output)
+        control = self._controls.get(key)
+        if control is None:
+            control = BarrierControl(barrier, self.state, parts.find, parts.clock.monotonic, self._changed)
+            self._controls[key] = control
+        else:
+            self.state.ready_at = control.state.ready_at
+            control.settings, control.state = barrier, self.state
+        return control
 
     def reconfigure(self, settings: LaneSettings) -> None:
         """Takes new settings. What is under way ends at the barrier that it was asked of, in its way."""
         old, new, self._settings = self._settings.barrier, settings.barrier, settings
         same = old is not None and new is not None and (old.device, old.output) == (new.device, new.output)
         if self.control is None or new is None or not same:
-            if self.control is not None:
-                self._replaced.append(self.control)
-            self._replaced = [control for control in self._replaced if control.under_way]
             self.state = BarrierState(held_open=self.state.held_open, closed=self.state.closed)
-            self.control = self._make_control()
+            self.control = self._take_control()
         else:
             self.control.settings = new
         if settings.closed is not self.state.closed:
@@ -107,7 +117,7 @@ class Openings:
     def fire(self, active: bool) -> None:
         """The fire input changed: it counts for every opening that has not been sent, also for those of a
         barrier that another one has replaced."""
-        for control in self._controls():
+        for control in self._controls.values():
             control.fire(active)
         if active is not self.state.held_open:  # without a barrier
             self.state.held_open = active
@@ -115,10 +125,8 @@ class Openings:
 
     def asked_of(self, device: str) -> list[asyncio.Future[Opened]]:
         """The openings asked of this barrier device that have not ended."""
-        return [one for each in self._controls() if each.settings.device == device for one in each.under_way]
-
-    def _controls(self) -> list[BarrierControl]:
-        return self._replaced if self.control is None else [*self._replaced, self.control]
+        controls = self._controls.values()
+        return [one for each in controls if each.settings.device == device for one in each.under_way]
 
     # --- what is opened ---------------------------------------------------------------------------------
 
@@ -141,30 +149,21 @@ class Openings:
             record = opening.record(Opened(OpeningOutcome.REJECTED, "this lane has no barrier"), now)
             await self._parts.recorder.record_opening(record)
             return record
-        told: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
         # in a task of its own: whoever asked may go away at any moment, and nothing is left half done
-        self._spawn(self._record_and_command(self.control, opening, told))
-        return opening.record(await told, clock.now())
-
-    async def _record_and_command(
-        self, control: BarrierControl, opening: _Opening, told: asyncio.Future[Opened]
-    ) -> None:
+        recorded = self._spawn(self._record_and_command(self.control, opening))
+        recorded.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
         try:
-            await self._parts.recorder.record_opening(opening.record(_PENDING, None))
-        except BaseException as why:
-            if not told.done():
-                stopped = isinstance(why, asyncio.CancelledError)
-                told.set_exception(NotRecorded("gated is stopping") if stopped else why)
-            if isinstance(why, NotRecorded):
-                return
+            commanded = await asyncio.shield(recorded)
+        except asyncio.CancelledError:
+            if recorded.cancelled():
+                raise NotRecorded("gated is stopping") from None
             raise
+        return opening.record(await asyncio.shield(commanded), clock.now())
+
+    async def _record_and_command(self, control: BarrierControl, opening: _Opening) -> asyncio.Future[Opened]:
+        await self._parts.recorder.record_opening(opening.record(_PENDING, None))
         log.info("override", lane=opening.lane, opening=opening.id, person=opening.person)
-
-        def tell(commanded: asyncio.Future[Opened]) -> None:
-            if not told.done():
-                told.set_result(commanded.result())
-
-        self._command(control, opening, None).add_done_callback(tell)
+        return self._command(control, opening, None)
 
     def _command(
         self, control: BarrierControl, opening: _Opening, answers: str | None
@@ -234,7 +233,7 @@ class Openings:
             log.error("opening_left_unrecorded", lane=record.lane, opening=record.id, exc_info=why)
 
     async def _write_again(self, record: OpeningRecord, why: NotRecorded) -> None:
-        for delay in _RECORD_RETRY_S:
+        for delay in chain(_RECORD_RETRY_S, repeat(_RECORD_RETRY_S[-1])):
             log.warning("opening_not_recorded", lane=record.lane, opening=record.id, why=str(why))
             await asyncio.sleep(delay)
             try:
@@ -243,14 +242,12 @@ class Openings:
                 why = again
             else:
                 return
-        log.error(
-            "opening_left_unrecorded", lane=record.lane, opening=record.id, outcome=record.outcome.value
-        )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
+        return task
 
     async def settled(self, timeout_s: float) -> None:
         """Waits for openings under way, at most so long; then they are broken off."""
@@ -260,7 +257,7 @@ class Openings:
             await asyncio.wait(self.under_way, timeout=left)
         if not self.under_way:
             return
-        for control in self._controls():
+        for control in list(self._controls.values()):
             await control.stop()
         # no command: it is its control's; no record that the store has: it is written before the store closes
         late = [one for one in self.under_way if isinstance(one, asyncio.Task)]

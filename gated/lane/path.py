@@ -83,6 +83,11 @@ class Lane:
         return self.openings.state.mode
 
     @property
+    def busy(self) -> bool:
+        """Whether a read is being handled or an opening has not ended."""
+        return self._order.locked() or bool(self.openings.under_way)
+
+    @property
     def held_open(self) -> bool:
         """Whether the fire input is on."""
         return self.openings.state.held_open

@@ -34,14 +34,14 @@ class Wire(asyncio.Transport):
 class Connection:
     """A connection to an application that leaves the exchanges of its requests here."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire | None = None) -> None:
         self.exchanges: list[Exchange] = []
         self.go = asyncio.Event()
         config = Config(self.app, ws="none", lifespan="off", interface="asgi3", log_config=None)
         state = ServerState()
         state.default_headers = [(b"date", b"now")]
         config.load()
-        self.wire = Wire()
+        self.wire = wire or Wire()
         self.protocol = Protocol(config=config, server_state=state, app_state={})
         self.protocol.connection_made(self.wire)
 
@@ -118,6 +118,20 @@ async def test_a_closing_connection_gets_no_reply() -> None:
     connection.wire.close()
     assert not await exchange.reply(200, (), b"ok")
     assert connection.wire.writes == []
+    await connection.end()
+
+
+class Reset(Wire):
+    """Of a peer that has reset the connection, which nobody has read yet: the first write finds out."""
+
+    def write(self, data: Any) -> None:
+        self.closing = True
+
+
+async def test_a_reply_that_finds_a_reset_connection_was_not_written() -> None:
+    connection = Connection(Reset())
+    exchange = await connection.feed(WHOLE)
+    assert not await exchange.reply(200, (), b"ok")
     await connection.end()
 
 

@@ -12,6 +12,7 @@ from gated.domain import InputChanged, LaneMode, OpeningOutcome
 from gated.lane import LaneSettings
 from gated.ports import NotRecorded, Opened, Pulse
 from gated.store import OpeningRecord, openings
+from gated.store.records import PassageRecord
 from tests.lane.rig import EAST, FakeBarrier, Rig, site, until
 
 PLATE, OTHER = "津A12345", "津B67890"
@@ -167,6 +168,66 @@ async def test_a_fire_counts_for_what_still_waits_at_the_old_barrier(
         assert len(barrier.pulses) == 1
 
 
+class SlowStore:
+    """Records when the test says so."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.asked = asyncio.Event()
+        self.may = asyncio.Event()
+        self._store = rig.store
+
+    async def record(self, record: PassageRecord) -> None:
+        self.asked.set()
+        await self.may.wait()
+        await self._store.record(record)
+
+    async def record_opening(self, record: OpeningRecord) -> None:
+        self.asked.set()
+        await self.may.wait()
+        await self._store.record_opening(record)
+
+
+@pytest.mark.parametrize("lanes", NEW_CONFIGURATIONS.values(), ids=[*NEW_CONFIGURATIONS])
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "a passage"])
+async def test_a_fire_counts_for_what_is_still_being_recorded_for_the_old_barrier(
+    tmp_path: Path, lanes: list[LaneSettings], by_hand: bool
+) -> None:
+    async with site(tmp_path, PATIENT) as rig:
+        await rig.issue(PLATE)
+        rig.parts.recorder = store = SlowStore(rig)  # type: ignore[assignment]
+        read = rig.read(PLATE)
+        if by_hand:
+            asked: asyncio.Task[object] = asyncio.create_task(
+                rig.lanes.override("east-in", person="李强", reason="救护车")
+            )
+        else:
+            asked = asyncio.create_task(rig.lanes.handle(read, read.received_at))
+        await store.asked.wait()
+        rig.lanes.configure(lanes)
+        rig.lanes.configure(lanes)
+        await fire(rig, active=True)
+        store.may.set()
+        await asked
+        await rig.lanes.settled(2.0)
+        assert rig.barrier is not None
+        assert rig.barrier.pulses == []
+
+
+async def test_a_barrier_that_is_the_lanes_again_keeps_its_turn_and_its_cool_down(tmp_path: Path) -> None:
+    lane = replace(PATIENT, barrier=replace(PATIENT.barrier, cool_down_s=60.0))  # type: ignore[type-var]
+    async with site(tmp_path, lane) as rig:
+        first = await pressed(rig, barrier := Slow())
+        rig.lanes.configure([OTHER_BARRIER])
+        rig.lanes.configure([lane])
+        second = asyncio.create_task(rig.lanes.override("east-in", person="李芳", reason="又一次"))
+        await until(lambda: len(rig.lanes.asked_of("relay")) == 2)
+        assert len(barrier.pulses) == 1
+        barrier.answer.set_result(ACCEPTED)
+        assert (await first).outcome is OpeningOutcome.ACCEPTED
+        assert (await second).outcome is OpeningOutcome.SUPPRESSED  # it may not wait for so long
+        assert len(barrier.pulses) == 1
+
+
 # --- a stop, and what goes wrong --------------------------------------------------------------------------
 
 
@@ -223,6 +284,16 @@ async def test_a_stop_while_it_is_recorded_sends_nothing(tmp_path: Path) -> None
         assert rig.barrier.pulses == []
 
 
+async def test_a_stop_in_the_very_moment_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async with site(tmp_path) as rig:
+        stopping = asyncio.create_task(rig.lanes.settled(0.0))
+        with pytest.raises(NotRecorded, match="gated is stopping"):
+            await asyncio.wait_for(rig.lanes.override("east-in", person="李强", reason="救护车"), 5)
+        await stopping
+        assert rig.barrier is not None
+        assert rig.barrier.pulses == []
+
+
 class RaisesAtOnce(FakeBarrier):
     def open(self, pulse: Pulse) -> Opened:  # type: ignore[override]
         self.pulses.append(pulse)
@@ -268,7 +339,7 @@ async def test_a_defect_of_an_adapter_is_recorded_and_the_lane_goes_on(
 async def test_an_outcome_is_written_again_until_it_is_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gated.lane.openings._RECORD_RETRY_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("gated.lane.openings._RECORD_RETRY_S", (0.0,))
     async with site(tmp_path) as rig:
         await rig.issue(PLATE)
         refusals = iter([True, True, False])
