@@ -106,7 +106,7 @@ class BarrierState:
 class _Asked:
     """One opening that waits for its turn or has it. `asked_at`: monotonic seconds. `opened`: resolves with
     what became of it. `device`: what it was handed to, `answer` what that device will say, `timer` until when
-    it may take; `late`: that time was over."""
+    it may take; `late`: that time was over, and `unsent`: the device had not sent it by then."""
 
     id: str
     answers: str | None
@@ -116,6 +116,7 @@ class _Asked:
     answer: asyncio.Future[Any] | None = None
     timer: asyncio.TimerHandle | None = None
     late: bool = False
+    unsent: bool = False
 
 
 class BarrierControl:
@@ -261,7 +262,10 @@ class BarrierControl:
     def _answered(self, asked: _Asked, answer: asyncio.Future[Any]) -> None:
         if asked.timer is not None:
             asked.timer.cancel()
-        if answer.cancelled():
+        if asked.unsent:
+            why = f"{self.settings.device} could not send it in time; it was withdrawn"
+            opened = Opened(OpeningOutcome.UNREACHABLE, why)
+        elif answer.cancelled():
             why = "sent, no answer in time; not sent again"
             if not asked.late:
                 why = "broken off while it was being sent; not sent again"
@@ -376,18 +380,20 @@ def _give_up(asked: _Asked) -> None:
     """The device has had its time."""
     if asked.answer is not None:
         asked.late = True
+        asked.unsent = _withdraw(asked)
         asked.answer.cancel()
 
 
-def _withdraw(asked: _Asked) -> None:
+def _withdraw(asked: _Asked) -> bool:
     """Takes a command back from a device that can say that it has not left (`gated.ports.Withdraws`); its
-    `open` then ends as SUPPRESSED."""
+    `open` then ends as SUPPRESSED. False if it may have left."""
     withdraw = getattr(asked.device, "withdraw", None)
     if withdraw is None or asked.answer is None or asked.answer.done():
-        return
+        return False
     try:
-        withdrawn = withdraw(asked.id)
-    except Exception:  # a defect of an adapter; the lane is held open all the same
+        withdrawn = bool(withdraw(asked.id))
+    except Exception:  # a defect of an adapter; the lane is held open, or goes on, all the same
         log.exception("opening_not_withdrawn", opening=asked.id)
-    else:
-        log.info("opening_withdrawn" if withdrawn else "opening_not_withdrawn", opening=asked.id)
+        return False
+    log.info("opening_withdrawn" if withdrawn else "opening_not_withdrawn", opening=asked.id)
+    return withdrawn

@@ -93,6 +93,14 @@ async def test_what_has_left_ends_as_its_device_says(tmp_path: Path, barrier: ty
         assert (await asked).outcome is OpeningOutcome.ACCEPTED
 
 
+@pytest.mark.parametrize(("withdraws", "outcome"), [(True, "unreachable"), (False, "uncertain")])
+async def test_what_has_not_left_in_time_was_not_sent(tmp_path: Path, withdraws: bool, outcome: str) -> None:
+    async with site(tmp_path) as rig:
+        record = await (await pressed(rig, Slow(withdraws=withdraws)))
+        assert record.outcome.value == outcome
+        assert [draft.reason for draft in rig.alerts] == [f"opening_{outcome}"]
+
+
 async def test_a_defect_in_taking_back_does_not_hide_the_fire(tmp_path: Path) -> None:
     class Defective(Slow):
         def withdraw(self, opening_id: str) -> bool:
