@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -66,9 +67,9 @@ def create_json_api(services: Services) -> FastAPI:
     api.include_router(site.router(services))
     written: dict[str, Any] = {}
 
-    def document() -> dict[str, Any]:
-        if not written:
-            written.update(openapi.document(api, services.version))
+    async def document() -> dict[str, Any]:
+        if not written:  # takes half a second, in which passages go on
+            written.update(await asyncio.to_thread(openapi.document, api, services.version))
         return written
 
     api.include_router(site.health_router(services, document))
@@ -94,7 +95,9 @@ async def _explained(request: Request, error: Exception) -> Response:
     return _Answer(explained(error, request.scope))
 
 
-def _http(document: Callable[[], dict[str, Any]]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _http(
+    document: Callable[[], Awaitable[dict[str, Any]]],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     """What answers to what Starlette itself refuses: unknown paths and methods, and bodies."""
 
     async def answer(request: Request, error: Exception) -> Response:
@@ -104,7 +107,7 @@ def _http(document: Callable[[], dict[str, Any]]) -> Callable[[Request, Exceptio
                 Problem(problems.NOT_FOUND, "There is no such path; see /openapi.json.", "没有此路径。")
             )
         if error.status_code == 405:
-            allow = _allowed(document(), request.scope["path"])
+            allow = _allowed(await document(), request.scope["path"])
             return _Answer(
                 Problem(
                     problems.METHOD_NOT_ALLOWED,

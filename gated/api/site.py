@@ -78,7 +78,7 @@ def router(services: Services) -> APIRouter:
 
 
 def health_router(services: Services, document: Any) -> APIRouter:
-    """Health, readiness, metrics, and `document()`, the OpenAPI document."""
+    """Health, readiness, metrics, and what gives the OpenAPI document."""
     api = APIRouter()
 
     @api.get(
@@ -138,6 +138,6 @@ def health_router(services: Services, document: Any) -> APIRouter:
         **declared,
     )
     async def read_openapi(who: Anyone) -> Response:
-        return Response(orjson.dumps(document()), media_type="application/json")
+        return Response(orjson.dumps(await document()), media_type="application/json")
 
     return api

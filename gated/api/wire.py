@@ -36,8 +36,8 @@ MAX_UNREAD = 8 * 1024 * 1024
 a broken connection."""
 MAX_CONNECTIONS = 2048
 MAX_PIPELINED = 16
-"""Requests of one connection that wait behind another; reading goes on beside that one, which must notice when
-its peer goes."""
+"""Requests of one connection that wait behind another, beside which reading goes on: it must notice when its
+peer goes."""
 MAX_FROM_ONE = 256
 """Connections from one address; those from this machine (a reverse proxy) are not counted."""
 

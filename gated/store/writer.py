@@ -201,13 +201,14 @@ class Writer:
     def _expired(self, hand: list[Item]) -> list[Item]:
         """Tells those whose patience is over; returns the others."""
         now = time.monotonic()
-        over = [item for item in hand if item.deadline <= now or item.future.cancelled()]
+        over: list[Item] = []
+        left: list[Item] = []
+        for item in hand:  # one look at each: its caller may go at any moment
+            (over if item.deadline <= now or item.future.cancelled() else left).append(item)
         for item in over:
             item.error = NotRecorded(self.last_error or "the database is away")
         self._tell(over, 0.0, [])
-        return (
-            [item for item in hand if item.deadline > now and not item.future.cancelled()] if over else hand
-        )
+        return left
 
     def _attempt(self, batch: list[Item]) -> list[Item]:
         """One transaction of these items; resolves those that are through, returns those to try again."""

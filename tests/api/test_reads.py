@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -224,6 +225,17 @@ async def test_metrics(gate: Gate) -> None:
         'gated_pushes_total{status="4xx"} 1.0',
         'gated_build_info{version="1.2.3"} 1.0',
     } <= lines
+
+
+async def test_writing_the_document_does_not_hold_the_loop(gate: Gate) -> None:
+    worst = 0.0
+    asking = asyncio.create_task(gate.http.put("/healthz"))  # its answer is in the document
+    while not asking.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        worst = max(worst, time.perf_counter() - before)
+    assert (await asking).headers["allow"] == "GET"
+    assert worst < 0.08
 
 
 @pytest.mark.parametrize(

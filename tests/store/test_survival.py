@@ -19,6 +19,10 @@ import pytest
 
 from gated.ports import NotRecorded
 from gated.store import NotReadable, Store, StoreInUse, StoreUnusable, outbox, passages
+from gated.store.backend import backend
+from gated.store.items import Item
+from gated.store.store import utc_now
+from gated.store.writer import Writer
 from tests.store import make
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +149,28 @@ async def test_a_lock_that_stays_is_told_in_time(url: str) -> None:
         assert [row.seq for row in await store.read(lambda conn: outbox.batch(conn, 0, 9))] == [1]
     finally:
         await store.close()
+
+
+class _Going(asyncio.Future[None]):
+    """Its caller goes just when the writer has looked at it once."""
+
+    looks = 0
+
+    def cancelled(self) -> bool:
+        self.looks += 1
+        return self.looks > 1
+
+
+def test_a_caller_that_goes_while_the_writer_looks_is_counted(sqlite_url: str) -> None:
+    loop = asyncio.new_event_loop()
+    writer = Writer(backend(sqlite_url), lock=None, clock=utc_now)
+    writer.last_error = "locked"
+    going = Item(_Going(loop=loop), time.monotonic() + 10, None, None)
+    late = Item(loop.create_future(), 0, None, None)
+    writer._loop = loop
+    assert writer._expired([going, late]) == [going]
+    assert isinstance(late.error, NotRecorded)
+    loop.close()
 
 
 @pytest.mark.parametrize(
