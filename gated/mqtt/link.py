@@ -33,6 +33,7 @@ _REFUSALS = {
     0x8C: "the broker asks for another kind of authentication",
 }
 _WRONG_VERSION = 0x84
+_SILENT = 0x8D
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Link:
         self._last_error = self._client.last_error
         self._client.on_connect = self._connected
         self._client.on_message = self._received
+        self._client.on_disconnect = self._disconnected
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -286,6 +288,14 @@ class Link:
     ) -> None:
         if not self._answer.done():
             self._answer.set_result((reason.value, reason.getName(), properties))
+
+    def _disconnected(
+        self, _client: paho.Client, _data: Any, flags: Any, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._last_error.text = f"the broker ended the connection: {reason.getName()}"
+        elif reason.value == _SILENT:
+            self._last_error.text = "the broker has fallen silent"
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:

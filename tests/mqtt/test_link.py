@@ -301,6 +301,15 @@ async def test_a_connection_stays_alive_idle_and_busy(broker: Mosquitto, version
         await until(lambda: len(busy.acks) == sent, "acknowledged")
 
 
+async def test_a_broker_that_ends_the_connection_says_why() -> None:
+    async def leaves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await accept(reader, writer)
+        writer.write(b"\xe0\x02\x8e\x00")
+
+    async with server(leaves) as port, linked(port) as end, asyncio.timeout(5):
+        assert str(await end.link.lost()) == "the broker ended the connection: Session taken over"
+
+
 @pytest.mark.parametrize("busy", [False, True])
 async def test_a_broker_that_falls_silent_is_noticed(busy: bool) -> None:
     """Whether or not we go on sending: our messages are no answer."""
@@ -317,4 +326,4 @@ async def test_a_broker_that_falls_silent_is_noticed(busy: bool) -> None:
                 publish(end, 1, first=sent)
             sent += 1
             await asyncio.sleep(0.01)
-        assert lost.done()
+        assert str(lost.result()) == "the broker has fallen silent"
