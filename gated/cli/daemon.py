@@ -85,15 +85,15 @@ async def _reload(app: App, path: Path, hang_up: asyncio.Event) -> None:
         try:
             # Reading and checking a district's file takes a second; passages go on meanwhile.
             config = await asyncio.to_thread(load, path, load_adapter)
+            logs.configure(config.log, values_of(config))
+            await app.reload(config)
         except ConfigErrors as errors:
             for problem in errors.problems:
                 log.error("reload_refused", place=f"{problem.file}:{problem.line}", problem=problem.message)
-            continue
-        logs.configure(config.log, values_of(config))
-        try:
-            await app.reload(config)
         except ConfigError as error:
             log.error("reload_refused", problem=str(error))
+        except Exception:  # a defect; the next SIGHUP must still be heard
+            log.exception("reload_failed")
 
 
 async def _watchdog() -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gated.app import App
+from gated.cli import daemon
 from gated.config import SiteConfig, loads
 from gated.domain import DeviceEvent, OpeningOutcome
 from gated.ports import DeviceConfig, DeviceContext, DeviceInfo, DeviceUnavailable, Opened, Pulse
@@ -113,3 +114,27 @@ async def test_a_pulse_in_flight_ends_as_it_began(
             await app.lanes.override("lane", person="李强", reason="又一次")
         ).outcome is OpeningOutcome.ACCEPTED
         assert (len(old.pulses), len(new.pulses)) == (1, 1)
+
+
+async def test_after_a_reload_that_failed_the_next_one_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = SimpleNamespace(log=None)
+    monkeypatch.setattr(daemon, "load", lambda *_: read)
+    monkeypatch.setattr(daemon, "values_of", lambda _: ())
+    monkeypatch.setattr("gated.logs.configure", lambda *_: None)
+    reloaded: asyncio.Queue[object] = asyncio.Queue()
+
+    class Broken:
+        async def reload(self, given: object) -> None:
+            reloaded.put_nowait(given)
+            raise RuntimeError("a defect")
+
+    hang_up = asyncio.Event()
+    reloading = asyncio.create_task(daemon._reload(Broken(), Path("gated.yaml"), hang_up))  # type: ignore[arg-type]
+    try:
+        for _ in range(2):
+            hang_up.set()
+            async with asyncio.timeout(10):
+                assert await reloaded.get() is read
+    finally:
+        reloading.cancel()
+        await asyncio.gather(reloading, return_exceptions=True)
