@@ -246,7 +246,7 @@ class Writer:
 
     def _resolve(self, items: list[Item], seconds: float, rows: list[OutboxRow]) -> None:
         self._unanswered -= len(items)
-        self._alone, self._asked = self._asked == 1, 0
+        self._alone, self._asked = self._asked <= 1, 0
         for item in items:
             future = item.future
             if future.done():
