@@ -114,4 +114,4 @@ class Mosquitto:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(how)
-            process.wait(10)
+            process.wait(30)  # a busy machine once took more than ten seconds
