@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, datetime, time
 from enum import StrEnum
+from typing import Any
 
 
 class CredentialKind(StrEnum):
@@ -208,10 +209,51 @@ class Holder:
     dwelling_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """A dated proof (查验证明) that a pass carries. `kind`: a word that the policy asks for (tenancy,
+    work_permit, removal_notice); `issued_on` and `valid_until` (the last day, or None) are days at the site."""
+
+    kind: str
+    issued_on: date
+    valid_until: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dwelling:
+    """A home (住所), owned or rented, in a grid. `lease_until`: the last day of a lease, if it has one."""
+
+    id: str
+    grid: str
+    tenure: str = "owned"
+    lease_until: date | None = None
+    name: str = ""
+
+
+class ListName(StrEnum):
+    """The lists that a credential may be on: refused, reported when seen, let through in an emergency."""
+
+    BLOCK = "block"
+    WATCH = "watch"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEntry:
+    """A credential on a list, until a time (exclusive) or until it is taken off; `note` says why."""
+
+    list: ListName
+    credential: Credential
+    note: str
+    added_at: datetime
+    added_by: str
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """The right to enter (出入证). `entrances` None means all. `valid_until` is exclusive. Empty `hours` mean
-    at any time. `version` grows by one with every change of this pass; `change` is the site-wide number of
+    at any time. `limits`: see `LIMITS`. `version` grows by one with every change of this pass; `change` is the site-wide number of
     the change that produced it (see `gated.store`)."""
 
     id: str
@@ -223,6 +265,7 @@ class Pass:
     valid_until: datetime
     hours: tuple[HourWindow, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    attestations: tuple[Attestation, ...] = ()
     state: PassState = PassState.ACTIVE
     revoked_at: datetime | None = None
     revoked_reason: str | None = None
@@ -230,6 +273,16 @@ class Pass:
     updated_at: datetime
     version: int = 1
     change: int = 0
+
+
+LIMITS: Mapping[str, str] = {
+    "visits": "entries in all",
+    "visits_per_day": "entries on one day",
+    "visit_hours": "hours from the first entry within which it may be used",
+    "vehicles": "vehicles of this pass that may be inside at once",
+    "stay_hours": "hours that one stay may last",
+}
+"""What a pass may be limited to; other words are kept and mean nothing to the policy that ships with gated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,15 +297,20 @@ class PassFacts:
     entrances: tuple[str, ...] | None
     hours: tuple[HourWindow, ...]
     revoked_at: datetime | None = None
+    limits: tuple[tuple[str, int], ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+    dwelling_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pass that the credential may mean; `distance` 0 is exact; `edits` explains a near match."""
+    """A pass that the credential may mean. `distance`: 0 is exact; else the cost of `edits`, the path from
+    what was read to `value`, the credential of this pass (an edit of look-alikes costs less than one)."""
 
     facts: PassFacts
-    distance: int = 0
+    distance: float = 0.0
     edits: str = ""
+    value: str = ""
 
 
 # --- passages and decisions -------------------------------------------------------------------------------
@@ -287,7 +345,8 @@ class AlertDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The result for one passage (判定). `reason` is a stable code; `explanation` is what a person reads."""
+    """The result for one passage (判定). `reason` is a stable code; `explanation` is what a person reads;
+    `receipt` is what the decision can be made again from, as JSON (see `rules.receipt`)."""
 
     outcome: Outcome
     reason: str
@@ -295,6 +354,7 @@ class Decision:
     rule_id: str
     pass_id: str | None = None
     alerts: tuple[AlertDraft, ...] = ()
+    receipt: Mapping[str, Any] | None = None
 
 
 class Disposition(StrEnum):
