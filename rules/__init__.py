@@ -1,5 +1,12 @@
-"""The rules: facts of a passage in, a decision out. Pure; knows the domain and no I/O, no clock."""
+"""The rules: a situation in, a decision out, by a policy that people write. Pure; knows the domain and no I/O,
+no clock.
 
-from rules.decide import Facts, Policy, decide
+`rules.build.build` makes a `Policy` of a file's model; `decide` applies it; `rules.receipt` is what a decision
+leaves behind; `rules.cases` runs the tables of tests beside a policy.
+"""
 
-__all__ = ["Facts", "Policy", "decide"]
+from rules.decide import decide
+from rules.policy import Policy
+from rules.situation import Situation, Surroundings
+
+__all__ = ["Policy", "Situation", "Surroundings", "decide"]

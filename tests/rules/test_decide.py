@@ -1,10 +1,11 @@
-"""The first form of the rules, as a table: what a pass is, where and when it is shown, what comes out."""
+"""Decisions by the policy that gated ships with: what a pass is, where and when it is shown, what comes out.
+
+The table of its own cases is `rules/default/policy.cases.yaml`; here is what holds for every case."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -20,12 +21,11 @@ from gated.domain import (
     Outcome,
     PassFacts,
     PassState,
-    Text,
 )
-from rules import Facts, Policy, decide
-from rules.decide import REASONS, within_hours
+from rules import Situation, decide
+from rules.windows import within_hours
+from tests.rules.policies import SHANGHAI, default_policy
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 11, 18, 12, 0, tzinfo=SHANGHAI)  # a Wednesday
 PLATE = Credential(CredentialKind.PLATE, "津A12345")
 VALID = PassFacts(
@@ -40,8 +40,8 @@ VALID = PassFacts(
 DAYTIME = HourWindow(frozenset(range(7)), time(6), time(22))
 
 
-def facts(*passes: PassFacts, **changes: object) -> Facts:
-    base = Facts(
+def facts(*passes: PassFacts, **changes: object) -> Situation:
+    base = Situation(
         lane="east-in",
         entrance="east",
         direction=Direction.IN,
@@ -118,11 +118,11 @@ CASES = {
         Outcome.REFER,
         "pass_expired",
     ),
-    "a near match alone never grants": (
-        facts(candidates=[Candidate(VALID, distance=1)]),
+    "a near match that is far": (
+        facts(near=lambda: [Candidate(VALID, distance=1.0, value="津A1234X")]),
         NOON,
         Outcome.REFER,
-        "no_pass",
+        "near_match",
     ),
     "a closed lane": (facts(VALID, lane_mode=LaneMode.CLOSED), NOON, Outcome.DENY, "lane_closed"),
     "a lane in fault still decides": (
@@ -135,41 +135,45 @@ CASES = {
 
 
 @pytest.mark.parametrize(("given_facts", "now", "outcome", "reason"), CASES.values(), ids=[*CASES])
-def test_decides(given_facts: Facts, now: datetime, outcome: Outcome, reason: str) -> None:
-    decision = decide(Policy(), given_facts, now)
+def test_decides(given_facts: Situation, now: datetime, outcome: Outcome, reason: str) -> None:
+    decision = decide(default_policy(), given_facts, now)
     assert (decision.outcome, decision.reason) == (outcome, reason)
-    assert decision.reason in REASONS
     assert decision.explanation.zh
     assert decision.explanation.en
     assert bool(decision.alerts) is (outcome is not Outcome.GRANT)
 
 
 def test_other_entrances_are_told_by_name() -> None:
-    named = Policy(entrances={"west": Text("西大门", "West Gate")})
-    text = decide(named, facts(replace(VALID, entrances=("west", "north"))), NOON).explanation
-    assert text.zh == "津A12345的出入证不适用于本出入口，请走：西大门、north。"
-    assert text.en == "The pass of 津A12345 is for other entrances: West Gate, north."
+    text = decide(default_policy(), facts(replace(VALID, entrances=("west", "north"))), NOON).explanation
+    assert text.zh == (
+        "津A12345的出入证不适用于本出入口，请走：西大门、north。给出入证加上本出入口后即可放行。"
+    )
+    assert text.en == (
+        "The pass of 津A12345 is for other entrances: West Gate, north. "
+        "Adding this entrance to the pass lets it through."
+    )
 
 
 def test_says_how_long_ago_and_what_helps() -> None:
     expired = replace(VALID, valid_until=datetime(2026, 11, 15, 6, 0, tzinfo=SHANGHAI))
-    text = decide(Policy(), facts(expired), NOON).explanation
-    assert text.zh == "津A12345的出入证已于3天前（11月15日06:00）到期，续期后即可放行。"
-    assert (
-        text.en == "The pass of 津A12345 expired 3 days ago (15 Nov 06:00); renewing it lets this vehicle in."
+    text = decide(default_policy(), facts(expired), NOON).explanation
+    assert text.zh == "津A12345的出入证已于3天前（11月15日06:00）到期。续期后即可放行。"
+    assert text.en == (
+        "The pass of 津A12345 expired 3 days ago (15 Nov 06:00). Renewing the pass lets it through."
     )
 
 
-def test_policy_parameters() -> None:
-    assert decide(Policy(no_pass=Outcome.DENY), facts(), NOON).outcome is Outcome.DENY
-    waved = decide(Policy(pass_expired=Outcome.GRANT), facts(VALID), NOON + timedelta(days=11))
-    assert (waved.outcome, waved.reason, waved.alerts) == (Outcome.GRANT, "pass_expired", ())
-    assert decide(Policy(min_confidence=0.95), facts(VALID), NOON).reason == "low_confidence"
+def test_limits_are_the_policy_s() -> None:
+    two_days_late = NOON + timedelta(days=12)
+    assert decide(default_policy(), facts(VALID), two_days_late).outcome is Outcome.REFER
+    waved = decide(default_policy(grace_days=3), facts(VALID), two_days_late)
+    assert (waved.outcome, waved.reason) == (Outcome.GRANT, "pass_in_grace")
+    assert decide(default_policy(min_confidence=0.95), facts(VALID), NOON).reason == "low_confidence"
     leaving = facts(direction=Direction.OUT)
-    assert decide(Policy(), leaving, NOON).reason == "no_pass"
-    assert decide(Policy(exits="free"), leaving, NOON).outcome is Outcome.GRANT
+    assert decide(default_policy(), leaving, NOON).reason == "no_pass"
+    assert decide(default_policy(free_exit=True), leaving, NOON).outcome is Outcome.GRANT
     closed = facts(direction=Direction.OUT, lane_mode=LaneMode.CLOSED)
-    assert decide(Policy(exits="free"), closed, NOON).outcome is Outcome.DENY
+    assert decide(default_policy(free_exit=True), closed, NOON).outcome is Outcome.DENY
 
 
 NIGHT = HourWindow(frozenset({4}), time(22), time(6))  # Friday night
@@ -224,7 +228,7 @@ def test_a_grant_always_has_a_pass_that_holds(
 ) -> None:
     held = replace(VALID, valid_from=since, valid_until=until, state=state, entrances=entrances)
     given_facts = facts(held, direction=direction, lane_mode=mode)
-    first, second = decide(Policy(), given_facts, now), decide(Policy(), given_facts, now)
+    first, second = decide(default_policy(), given_facts, now), decide(default_policy(), given_facts, now)
     assert first == second
     if first.outcome is Outcome.GRANT:
         assert state is PassState.ACTIVE
