@@ -18,7 +18,7 @@ from rules.cel import CelErrors, CelType, Environment, Expression
 from rules.facts import TABLE, FactType
 from rules.ground import Duty, Ground, Proof
 from rules.model import MAX_EXPRESSION, Limit, Only, PolicyModel, RuleModel, Say, WindowModel
-from rules.policy import Elsewhere, Part, Policy, Rule, Scope, Sentence, Tell, table_of
+from rules.policy import Elsewhere, Part, Policy, Rule, Scope, Sentence, Tell, sentence, table_of
 from rules.problems import Path, PolicyRefused, Problem, did_you_mean
 from rules.reach import unreached
 from rules.windows import DAYS, Window, dates_of, hours_of
@@ -245,7 +245,7 @@ class _Builder:
 
     def _sentence(self, path: Path, say: Say, after: bool) -> Sentence:
         zh = tuple(self._parts((*path, "zh"), say.zh, after))
-        return Sentence(zh, zh if say.en == say.zh else tuple(self._parts((*path, "en"), say.en, after)))
+        return sentence(zh, zh if say.en == say.zh else tuple(self._parts((*path, "en"), say.en, after)))
 
     def _parts(self, path: Path, text: str, after: bool) -> Iterator[Part]:
         types = self._after_types if after else self._types

@@ -111,7 +111,7 @@ def _judge(
     if known:
         facts.update(known)
     judged = _judged(facts, lane.settle(facts))
-    if judged.outcome is Outcome.GRANT and facts.case.near_was_asked:
+    if judged.outcome is Outcome.GRANT and facts.case.near_seen:
         facts["match.rivals"], facts["pass.here"]  # noqa: B018 - into the receipt
         facts[WITHOUT_PASS] = _grants_to_anybody(policy, lane, situation, now)
         return guarded(judged)

@@ -32,9 +32,13 @@ class Sentence:
 
     zh: tuple[Part, ...]
     en: tuple[Part, ...]
+    always: Text | None = None
+    """The whole sentence, where no fact is in it."""
 
     def said(self, facts: Facts, constants: Mapping[str, Any], zone: tzinfo) -> Text:
         """The sentence for one passage."""
+        if self.always is not None:
+            return self.always
         return Text(
             "".join(
                 part if isinstance(part, str) else _value(part, facts, constants, zone).zh for part in self.zh
@@ -43,6 +47,13 @@ class Sentence:
                 part if isinstance(part, str) else _value(part, facts, constants, zone).en for part in self.en
             ),
         )
+
+
+def sentence(zh: tuple[Part, ...], en: tuple[Part, ...]) -> Sentence:
+    """A sentence of these pieces."""
+    fixed_zh, fixed_en = ([part for part in parts if isinstance(part, str)] for parts in (zh, en))
+    fixed = len(fixed_zh) == len(zh) and len(fixed_en) == len(en)
+    return Sentence(zh, en, Text("".join(fixed_zh), "".join(fixed_en)) if fixed else None)
 
 
 def _value(part: tuple[str, FactType], facts: Facts, constants: Mapping[str, Any], zone: tzinfo) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gated.domain import Direction
@@ -10,6 +10,8 @@ from rules.cel import Proven, contradiction, implied_by_any, uncovered
 from rules.facts import TABLE
 from rules.policy import LanePolicy, Policy, Rule
 from rules.problems import Problem
+
+Constants = Mapping[str, Any]
 
 DOMAINS = {name: one.values for name, one in TABLE.items() if one.values}
 
@@ -25,21 +27,23 @@ def unreached(policy: Policy, lanes: Iterable[tuple[str, str, Direction]]) -> It
     reached: set[str] = set()
     shadowed: dict[str, Rule | None] = {}
     gaps: list[tuple[str, dict[str, Any]]] = []
+    # a limit may be a switch: a rule that it turns off today is not unreachable
+    groups: Constants = {f"groups.{name}": values for name, values in policy.groups.items()}
     for compiled, lane in seen.values():
         earlier: list[Rule] = []
         for rule in compiled.deciding:
-            by = _shadow(rule, earlier, compiled)
+            by = _shadow(rule, earlier, groups)
             if by is _REACHED:
                 reached.add(rule.id)
             else:
                 shadowed.setdefault(rule.id, by if isinstance(by, Rule) else None)
             earlier.append(rule)
         for rule in compiled.alerting:
-            if contradiction(rule.condition, compiled.constants, DOMAINS) is Proven.YES:
+            if contradiction(rule.condition, groups, DOMAINS) is Proven.YES:
                 shadowed.setdefault(rule.id, None)
             else:
                 reached.add(rule.id)
-        gap = uncovered([rule.condition for rule in compiled.deciding], compiled.constants, DOMAINS)
+        gap = uncovered([rule.condition for rule in compiled.deciding], groups, DOMAINS)
         if gap is not None:
             gaps.append((lane, gap))
     for rule_id, shadow in shadowed.items():
@@ -60,14 +64,14 @@ def unreached(policy: Policy, lanes: Iterable[tuple[str, str, Direction]]) -> It
 _REACHED = object()
 
 
-def _shadow(rule: Rule, earlier: list[Rule], lane: LanePolicy) -> object:
+def _shadow(rule: Rule, earlier: list[Rule], groups: Constants) -> object:
     """The rule that takes every case of this one; None if it is several together, or it contradicts itself."""
-    if contradiction(rule.condition, lane.constants, DOMAINS) is Proven.YES:
+    if contradiction(rule.condition, groups, DOMAINS) is Proven.YES:
         return None
-    if implied_by_any(rule.condition, [one.condition for one in earlier], lane.constants, DOMAINS) is not Proven.YES:
+    if implied_by_any(rule.condition, [one.condition for one in earlier], groups, DOMAINS) is not Proven.YES:
         return _REACHED
     for one in earlier:
-        if implied_by_any(rule.condition, [one.condition], lane.constants, DOMAINS) is Proven.YES:
+        if implied_by_any(rule.condition, [one.condition], groups, DOMAINS) is Proven.YES:
             return one
     return None
 

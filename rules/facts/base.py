@@ -61,79 +61,82 @@ def fact(
 
 
 class Case:
-    """A situation at a time, as the facts look at it. `subject` is the pass that it is judged by: one of the
-    exact candidates, or else the nearest (asked for once, when a fact wants it)."""
+    """A situation at a time, as the facts look at it.
 
-    __slots__ = ("_local", "_near", "_proofs", "_subject", "ground", "now", "situation")
+    `local`: now, on the site's clock. `subject`: the pass that it is judged by, one of the exact candidates, or
+    else the nearest; `held`: the pass itself. `near`: the passes that the credential may nearly mean, the
+    likeliest first: nearest, and of the equally near ones a live one; none where there is an exact one.
+    `proofs`: the demanded proofs that the pass lacks, and those that it has, but outdated.
+
+    What is not there yet is found when it is first asked for: an unset slot falls through to `__getattr__`,
+    a set one costs nothing.
+    """
+
+    __slots__ = ("ground", "held", "local", "near", "now", "proofs", "situation", "subject")
+
+    local: datetime
+    subject: Candidate | None
+    held: PassFacts | None
+    near: Sequence[Candidate]
+    proofs: tuple[list[Proof], list[Proof]]
 
     def __init__(self, situation: Situation, now: datetime, ground: Ground, subject: Candidate | None) -> None:
         self.situation = situation
         self.now = now
         self.ground = ground
-        self._subject = subject
-        self._near: Sequence[Candidate] | None = None
-        self._local: datetime | None = None
-        self._proofs: tuple[list[Proof], list[Proof]] | None = None
+        if subject is not None:
+            self.subject = subject
+            self.held = subject.facts
 
-    @property
-    def local(self) -> datetime:
-        """Now, on the site's clock."""
-        if self._local is None:
-            self._local = self.now.astimezone(self.ground.zone)
-        return self._local
-
-    @property
-    def subject(self) -> Candidate | None:
-        """The pass that the situation is judged by, if there is one."""
-        if self._subject is None and not self.situation.candidates:
-            near = self.near
-            if near:
-                self._subject = near[0]
-        return self._subject
-
-    @property
-    def held(self) -> PassFacts | None:
-        """The pass itself."""
-        subject = self.subject
-        return None if subject is None else subject.facts
-
-    @property
-    def near(self) -> Sequence[Candidate]:
-        """The passes that the credential may nearly mean, the likeliest first: nearest, and of the equally
-        near ones a live one; none where there is an exact one."""
-        if self._near is None:
-            if self.situation.candidates:
-                self._near = ()
-            else:
-                found = self.situation.near()
-                self._near = (
-                    sorted(found, key=lambda one: (one.distance, not live(one.facts, self.now)))
-                    if len(found) > 1
-                    else found
-                )
-        return self._near
-
-    @property
-    def near_was_asked(self) -> bool:
-        """Whether any fact has looked at passes that are nearly meant, and found some."""
-        return bool(self._near)
+    def __getattr__(self, name: str) -> Any:
+        found: Any
+        if name == "local":
+            found = self.now.astimezone(self.ground.zone)
+        elif name == "subject":
+            found = next(iter(self.near), None)
+        elif name == "held":
+            found = None if self.subject is None else self.subject.facts
+        elif name == "near":
+            found = _likeliest(self.situation, self.now)
+        elif name == "proofs":
+            found = _proofs(self)
+        else:
+            raise AttributeError(name)
+        setattr(self, name, found)
+        return found
 
     @property
     def near_seen(self) -> Sequence[Candidate]:
-        """Those that were found, if they were asked for."""
-        return self._near or ()
+        """The passes that are nearly meant, as far as a fact has asked for them; asks nobody."""
+        found: Sequence[Candidate] = _NEAR.__get__(self) if _is_set(self, _NEAR) else ()
+        return found
 
     @property
     def judged_by(self) -> Candidate | None:
         """The pass that the facts have been about so far; asks nobody."""
-        return self._subject
+        found: Candidate | None = _SUBJECT.__get__(self) if _is_set(self, _SUBJECT) else None
+        return found
 
-    @property
-    def proofs(self) -> tuple[list[Proof], list[Proof]]:
-        """The demanded proofs that the pass lacks, and those that it has, but outdated."""
-        if self._proofs is None:
-            self._proofs = _proofs(self)
-        return self._proofs
+
+_NEAR: Any = Case.__dict__["near"]
+_SUBJECT: Any = Case.__dict__["subject"]
+
+
+def _is_set(case: Case, slot: Any) -> bool:
+    try:
+        slot.__get__(case)
+    except AttributeError:
+        return False
+    return True
+
+
+def _likeliest(situation: Situation, now: datetime) -> Sequence[Candidate]:
+    if situation.candidates:
+        return ()
+    found = situation.near()
+    if len(found) < 2:
+        return found
+    return sorted(found, key=lambda one: (one.distance, not live(one.facts, now)))
 
 
 def live(held: PassFacts, now: datetime) -> bool:
