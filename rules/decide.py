@@ -153,6 +153,13 @@ def settle_again(lane: LanePolicy, facts: Facts) -> Judged:
 
 def _decision(policy: Policy, lane: LanePolicy, situation: Situation, judged: Judged) -> Decision:
     facts, rule, outcome = judged.facts, judged.rule, judged.outcome
+    # before sentences, remedies and alerts ask for more
+    subject = facts.case.judged_by
+    pass_id = None
+    if subject is not None and (
+        not subject.distance or (outcome is Outcome.GRANT and not facts.get(WITHOUT_PASS))
+    ):
+        pass_id = subject.facts.pass_id
     text = _explained(policy, lane, judged)
     miss: Miss | None = None
     if outcome is not Outcome.GRANT and judged.failed is None:
@@ -176,12 +183,6 @@ def _decision(policy: Policy, lane: LanePolicy, situation: Situation, judged: Ju
                 said = one.say.said(facts, lane.constants, policy.ground.zone)
                 drafts.append(_draft(one.tell, one.reason, said, about, facts))
         drafts += [_failure(situation, one, error) for one, error in failed]
-    subject = facts.case.judged_by
-    pass_id = None
-    if subject is not None and (
-        not subject.distance or (outcome is Outcome.GRANT and not facts.get(WITHOUT_PASS))
-    ):
-        pass_id = subject.facts.pass_id
     return Decision(
         outcome=outcome,
         reason=judged.reason,
