@@ -163,7 +163,7 @@ def _decision(policy: Policy, lane: LanePolicy, situation: Situation, judged: Ju
     text = _explained(policy, lane, judged)
     miss: Miss | None = None
     if outcome is not Outcome.GRANT and judged.failed is None:
-        miss = nearest_miss(lane, facts, judged.reason)
+        miss = nearest_miss(lane, facts, rule)
         if miss is not None:
             text = Text(text.zh + miss.text.zh, f"{text.en} {miss.text.en}")
     drafts: list[AlertDraft] = []

@@ -16,7 +16,7 @@ from typing import Any
 from gated.domain import Outcome, Text
 from rules.facts import Case, Facts
 from rules.facts.show import hours, moment
-from rules.policy import LanePolicy
+from rules.policy import LanePolicy, Rule
 
 _MOST = 8
 _LATER = timedelta(hours=24)
@@ -178,25 +178,36 @@ REMEDIES: tuple[Remedy, ...] = (
 )
 
 
-def nearest_miss(lane: LanePolicy, facts: Facts, reason: str) -> Miss | None:
-    """The fewest remedies with which the policy would grant; None where none of them, nor waiting for up to
-    a day, helps. Leaves `facts` as they are."""
+def nearest_miss(lane: LanePolicy, facts: Facts, rule: Rule | None) -> Miss | None:
+    """The fewest remedies with which the policy would grant what `rule` refused; None where none of them, nor
+    waiting for up to a day, helps. Leaves `facts` as they are."""
     scratch = facts.branch({})
     case = facts.case
-    remedies = [
-        one for one in REMEDIES if not lane.names.isdisjoint(one.facts) and one.applies(case) and _changes(one, scratch)
-    ][:_MOST]
-    remedies += _calendar(lane, facts)
-    for one in remedies:
-        if _grants(lane, scratch, one.facts):
-            return _miss([one], case)
+    useful: list[Remedy] = []
+    for one in [*_calendar(facts), *_remedies(lane, rule)]:
+        if one.applies(case) and _changes(one, scratch):
+            if _grants(lane, scratch, one.facts):
+                return _miss([one], case)
+            useful.append(one)
     later = _later(lane, facts)
     if later is not None:
         return Miss(("wait",), _sentence(_until(case, later)))
-    for pair in combinations(remedies, 2):
+    for pair in combinations(useful[:_MOST], 2):
         if _grants(lane, scratch, {**pair[0].facts, **pair[1].facts}):
             return _miss(list(pair), case)
     return None
+
+
+def _remedies(lane: LanePolicy, rule: Rule | None) -> tuple[Remedy, ...]:
+    """What may help at a lane: what changes a fact that this rule asks for, then what changes another's."""
+    key = "" if rule is None else rule.id
+    found: tuple[Remedy, ...] | None = lane.remedies.get(key)
+    if found is None:
+        own = frozenset() if rule is None else rule.condition.names
+        useful = [one for one in REMEDIES if not lane.names.isdisjoint(one.facts)]
+        found = tuple(sorted(useful, key=lambda one: own.isdisjoint(one.facts)))
+        lane.remedies[key] = found
+    return found
 
 
 def _changes(remedy: Remedy, facts: Facts) -> bool:
@@ -208,7 +219,7 @@ def _grants(lane: LanePolicy, facts: Facts, changed: Mapping[str, Any]) -> bool:
     return rule is not None and rule.outcome is Outcome.GRANT
 
 
-def _calendar(lane: LanePolicy, facts: Facts) -> list[Remedy]:
+def _calendar(facts: Facts) -> list[Remedy]:
     """Windows of the calendar that are open now: what if they were not."""
     return [
         Remedy(

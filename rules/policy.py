@@ -7,7 +7,7 @@ whenever anything goes wrong, the engine is asked rule by rule, and a rule that 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time, tzinfo
 from typing import Any, NamedTuple
@@ -28,37 +28,37 @@ Part = str | tuple[str, FactType]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is said, with facts filled in."""
+    """What is said. `zh`, `en`: forms with a numbered place for each of `facts`; `always`: the whole sentence,
+    where no fact is in it."""
 
-    zh: tuple[Part, ...]
-    en: tuple[Part, ...]
+    zh: str
+    en: str
+    facts: tuple[tuple[str, FactType], ...]
     always: Text | None = None
-    """The whole sentence, where no fact is in it."""
 
     def said(self, facts: Facts, constants: Mapping[str, Any], zone: tzinfo) -> Text:
         """The sentence for one passage."""
         if self.always is not None:
             return self.always
-        return Text(
-            "".join(
-                part if isinstance(part, str) else _value(part, facts, constants, zone).zh for part in self.zh
-            ),
-            "".join(
-                part if isinstance(part, str) else _value(part, facts, constants, zone).en for part in self.en
-            ),
-        )
+        texts = [
+            shown(constants[name] if name in constants else facts[name], type_, zone)
+            for name, type_ in self.facts
+        ]
+        return Text(self.zh.format(*[text.zh for text in texts]), self.en.format(*[text.en for text in texts]))
 
 
-def sentence(zh: tuple[Part, ...], en: tuple[Part, ...]) -> Sentence:
+def sentence(zh: Sequence[Part], en: Sequence[Part]) -> Sentence:
     """A sentence of these pieces."""
-    fixed_zh, fixed_en = ([part for part in parts if isinstance(part, str)] for parts in (zh, en))
-    fixed = len(fixed_zh) == len(zh) and len(fixed_en) == len(en)
-    return Sentence(zh, en, Text("".join(fixed_zh), "".join(fixed_en)) if fixed else None)
-
-
-def _value(part: tuple[str, FactType], facts: Facts, constants: Mapping[str, Any], zone: tzinfo) -> Text:
-    name, type_ = part
-    return shown(constants[name] if name in constants else facts[name], type_, zone)
+    facts = tuple(dict.fromkeys(part for part in (*zh, *en) if not isinstance(part, str)))
+    forms = [
+        "".join(
+            part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else f"{{{facts.index(part)}}}"
+            for part in parts
+        )
+        for parts in (zh, en)
+    ]
+    always = None if facts else Text(forms[0].format(), forms[1].format())
+    return Sentence(forms[0], forms[1], facts, always)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,8 @@ class LanePolicy:
             for found in _CLOCK.findall(rule.condition.text)
         )
         """The times of day that deciding rules name."""
+        self.remedies: dict[str, Any] = {}
+        """What `rules.nearest` keeps of each rule."""
         self._first = fuse_first([python_of(rule.condition, constants) for rule in self.deciding])
         self._all = fuse_all([python_of(rule.condition, constants) for rule in self.alerting])
 
@@ -133,10 +135,11 @@ class LanePolicy:
         try:
             index = self._first(facts, lambda index: self._asked(self.deciding[index], facts))
         except Exception:  # whatever it was, the engine says what CEL makes of it
-            return self._carefully(facts)
+            return self.carefully(facts)
         return Settled(self.deciding[index] if index >= 0 else None)
 
-    def _carefully(self, facts: Facts) -> Settled:
+    def carefully(self, facts: Facts) -> Settled:
+        """The first rule that decides, each asked of the engine. Never raises."""
         for rule in self.deciding:
             try:
                 if self._asked(rule, facts):

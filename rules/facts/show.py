@@ -12,6 +12,7 @@ from rules.windows import DAYS
 
 _DAYS_ZH = "一二三四五六日"
 _EVERY_DAY = 7
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def shown(value: Any, type_: FactType, zone: tzinfo) -> Text:
@@ -33,7 +34,8 @@ def shown(value: Any, type_: FactType, zone: tzinfo) -> Text:
 def moment(at: datetime, zone: tzinfo) -> Text:
     """A time at the site."""
     day = at.astimezone(zone)
-    return Text(f"{day.month}月{day.day}日{day:%H:%M}", f"{day:%d %b %H:%M}")
+    clock = f"{day.hour:02}:{day.minute:02}"
+    return Text(f"{day.month}月{day.day}日{clock}", f"{day.day:02} {_MONTHS[day.month - 1]} {clock}")
 
 
 def span(length: timedelta) -> Text:
