@@ -114,7 +114,7 @@ _FAILED = (
     ("divide by zero", "divides by zero", "除数为零"),
     ("modulus by zero", "divides by zero", "除数为零"),
     ("Iteration budget exceeded", "goes through more than 10,000 values", "循环次数超过 10,000"),
-    ("index out of bounds", "asks for a place that the list has not", "列表下标越界"),
+    ("Index error", "asks for a place that the list has not", "列表下标越界"),
     ("Key not found in map", "asks for a key that the map has not", "映射中没有该键"),
     ("duplicate key", "gives a map the same key twice", "映射中有重复的键"),
 )  # fmt: skip

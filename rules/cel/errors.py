@@ -105,8 +105,8 @@ def explained(report: str, text: str) -> CelErrors:
             error = _meaning(said, text, offset)
         found.append((offset, error))
     if not found:
-        said = report.strip().removeprefix("INVALID_ARGUMENT: ") or "the engine does not take it"
-        return CelErrors((CelError(1, 1, said, said),))
+        said = report.strip().removeprefix("INVALID_ARGUMENT: ") or "no"
+        return CelErrors((CelError(1, 1, f"CEL says: {said}", f"CEL 报告：{said}"),))
     return CelErrors(tuple(_without_echoes(found, text)))
 
 
@@ -207,7 +207,7 @@ def _meaning(said: str, text: str, offset: int) -> CelError:
         message = f"'{found[1]}' wants a name here for what it goes through"
         hint = f'for example: pass.entrances.{found[1]}(one, one == "west")'
         return CelError(line, column, message, f"'{found[1]}' 的第一个参数必须是变量名", hint)
-    return CelError(line, column, said, said)
+    return CelError(line, column, f"CEL says: {said}", f"CEL 报告：{said}")
 
 
 def _unknown(name: str, line: int, column: int) -> CelError:

@@ -44,7 +44,7 @@ def python_of(expression: Expression, constants: Constants) -> ast.expr | None:
 
 def constant_value(expression: Expression, constants: Constants) -> bool | None:
     """What a condition always is, whatever the facts are; None if that depends, or is not known."""
-    return _always(with_constants(expression, constants))
+    return always(with_constants(expression, constants))
 
 
 def whole(value: int) -> int:
@@ -91,22 +91,23 @@ def _node(value: object) -> Node | None:
     return None
 
 
-def _always(node: Node) -> bool | None:
+def always(node: Node) -> bool | None:
+    """The same of a tree with the constants put in."""
     match node:
         case Constant(value=bool() as value):
             return value
         case Call(overload="logical_not", args=(one,)):
-            inner = _always(one)
+            inner = always(one)
             return None if inner is None else not inner
         case Call(overload="logical_and" | "logical_or" as overload, args=args):
-            parts = [_always(one) for one in args]
+            parts = [always(one) for one in args]
             decides = overload == "logical_or"
             if decides in parts:  # whatever the others are, errors too
                 return decides
             return None if None in parts else not decides
         case Call(overload="conditional", args=(test, yes, no)):
-            chosen = _always(test)
-            return None if chosen is None else _always(yes if chosen else no)
+            chosen = always(test)
+            return None if chosen is None else always(yes if chosen else no)
         case Call() if not names(node):
             return _computed(node)
     return None
@@ -156,7 +157,7 @@ def _python(node: Node) -> ast.expr:
     if isinstance(node, Ident):
         return ast.Subscript(ast.Name(FACTS, ast.Load()), ast.Constant(node.name), ast.Load())
     if isinstance(node, Call):
-        make = _FORMS.get(node.overload)
+        make = FORMS.get(node.overload)
         if make is not None:
             return make(node)
     raise _StaysThere
@@ -264,7 +265,7 @@ def _in_range(value: ast.expr, type_: str) -> ast.expr:
     return ast.Call(ast.Name(WHOLE, ast.Load()), [value], []) if type_ == "int" else value
 
 
-_FORMS: dict[str, Callable[[Call], ast.expr]] = {
+FORMS: dict[str, Callable[[Call], ast.expr]] = {
     "logical_and": _joined,
     "logical_or": _joined,
     "logical_not": _negated,
@@ -289,13 +290,14 @@ _FORMS: dict[str, Callable[[Call], ast.expr]] = {
     "negate_double": _minus("double"),
     "add_string": _arithmetic(ast.Add, "string"),
 }
+"""How each form of an operator or a function is made, by its overload. All others stay with the engine."""
 for _type, _named in (
     ("int64", "int"),
     ("double", "double"),
     ("string", "string"),
     ("timestamp", "timestamp"),
 ):
-    _FORMS[f"less_{_type}"] = _compared(ast.Lt, _named)
-    _FORMS[f"less_equals_{_type}"] = _compared(ast.LtE, _named)
-    _FORMS[f"greater_{_type}"] = _compared(ast.Gt, _named)
-    _FORMS[f"greater_equals_{_type}"] = _compared(ast.GtE, _named)
+    FORMS[f"less_{_type}"] = _compared(ast.Lt, _named)
+    FORMS[f"less_equals_{_type}"] = _compared(ast.LtE, _named)
+    FORMS[f"greater_{_type}"] = _compared(ast.Gt, _named)
+    FORMS[f"greater_equals_{_type}"] = _compared(ast.GtE, _named)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rules.cel.python import always
 from rules.cel.tree import Call, Constant, Ident, Items, Node, Value, moment, show, value_of
 
 
@@ -72,7 +73,12 @@ def skeleton(node: Node) -> Skeleton:
                 return Asks(one.name, one.type, "in", tuple(map(value_of, items)))
         case Call(function="_<_" | "_<=_" | "_>_" | "_>=_" as function, args=(left, right)):
             return _ordered(function.strip("_"), left, right)
-    return Opaque(node)
+    return _opaque(node)
+
+
+def _opaque(node: Node) -> Skeleton:
+    decided = always(node)
+    return Opaque(node) if decided is None else decided
 
 
 _ORDERED = ("int", "double", "string", "timestamp")
@@ -94,7 +100,7 @@ def _equal(left: Node, right: Node) -> Skeleton:
             return Asks(left.name, left.type, "==", (value_of(right),))
     if show(right) < show(left):
         left, right = right, left
-    return Opaque(Call("_==_", "equals", (left, right), "bool"))
+    return _opaque(Call("_==_", "equals", (left, right), "bool"))
 
 
 def _ordered(sign: str, left: Node, right: Node) -> Skeleton:
@@ -105,5 +111,11 @@ def _ordered(sign: str, left: Node, right: Node) -> Skeleton:
     if sign in (">", ">="):
         left, right, sign = right, left, _TURNED[sign]
     if sign == "<=" and "double" not in (left.type, right.type):  # NaN is in no order
-        return Not(Opaque(Call("_<_", "less", (right, left), "bool")))
-    return Opaque(Call(f"_{sign}_", "less", (left, right), "bool"))
+        return Not(_less("<", right, left))
+    return _less(sign, left, right)
+
+
+def _less(sign: str, left: Node, right: Node) -> Skeleton:
+    form = {"int": "int64", "uint": "uint64"}.get(left.type, left.type)
+    overload = f"less_{form}" if sign == "<" else f"less_equals_{form}"
+    return _opaque(Call(f"_{sign}_", overload, (left, right), "bool"))

@@ -16,7 +16,7 @@ from rules.cel.tree import Call, Constant, Entries, Ident, Items, Loop, Node, Se
 
 _T = TypeVar("_T")
 _CHECKED = "type.googleapis.com/cel.expr.CheckedExpr"
-_DEEPEST = 250  # the parser ends at 32, and a macro adds a handful of levels
+_DEEPEST = 150  # the parser ends at 32, and a macro adds a handful of levels
 
 
 class WireError(ValueError):
