@@ -178,7 +178,7 @@ class PolicyModel(Section):
     name: Say
     limits: dict[Word, Limit] = {}
     elsewhere: tuple[ElsewhereModel, ...] = ()
-    groups: dict[Word, tuple[Annotated[str, Field(max_length=100)], ...]] = {}
+    groups: dict[Word, Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=1000)]] = {}
     holidays: Annotated[tuple[Dates, ...], BeforeValidator(listed)] = ()
     calendar: dict[Word, WindowModel] = {}
     duty: tuple[DutyModel, ...] = ()

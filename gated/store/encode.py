@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from gated.domain import Alert, Read
+from gated.domain import Alert, Read, Text
 from gated.store.records import OpeningRecord, OutboxMessage, PassageRecord, ReadRecord
 from gated.store.tables import alerts, openings, passages, reads
 from gated.times import to_us
@@ -92,8 +92,8 @@ def passage(record: PassageRecord) -> Encoded:
         record.change,
         found.continues,
         _explained(decision.explanation.zh, decision.explanation.en)
-        if read.direction is None and not read.details and not read.backlog
-        else _details(read, {"zh": decision.explanation.zh, "en": decision.explanation.en}),
+        if decision.receipt is None and read.direction is None and not read.details and not read.backlog
+        else _details(read, {"zh": decision.explanation.zh, "en": decision.explanation.en}, decision.receipt),
     )
     encoded = Encoded(passage=row, id=found.id, decided_at=decided_at, change=record.change)
     if record.messages:
@@ -127,7 +127,7 @@ def read(record: ReadRecord) -> Encoded:
         None if credential is None else clean(credential.value),
         clean(seen.raw),
         seen.confidence,
-        _details(seen, None),
+        _details(seen, None, None),
     )
     return Encoded(read=row)
 
@@ -175,8 +175,8 @@ def _explained(zh: str, en: str) -> str:
     return orjson.dumps({"text": {"zh": zh, "en": en}}).decode()
 
 
-def _details(read: Read, text: dict[str, str] | None) -> str:
-    """The small rest of a read, and the explanation, as JSON; only what is there."""
+def _details(read: Read, text: dict[str, str] | None, receipt: Mapping[str, object] | None) -> str:
+    """The small rest of a read, the explanation and the receipt, as JSON; only what is there."""
     rest: dict[str, object] = {} if text is None else {"text": text}
     if read.details:
         rest["read"] = _cleaned(read.details)
@@ -184,7 +184,24 @@ def _details(read: Read, text: dict[str, str] | None) -> str:
         rest["seen"] = read.direction._value_
     if read.backlog:
         rest["backlog"] = True
-    return orjson.dumps(rest).decode()
+    if receipt is not None:
+        rest["receipt"] = receipt
+    try:
+        return orjson.dumps(rest).decode()
+    except TypeError:  # half of a surrogate pair, which some device sent for a plate
+        return orjson.dumps(_cleaned_deeply(rest)).decode()
+
+
+def _cleaned_deeply(value: object) -> object:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Text):
+        return {"zh": clean(value.zh), "en": clean(value.en)}
+    if isinstance(value, Mapping):
+        return {clean(str(name)): _cleaned_deeply(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned_deeply(one) for one in value]
+    return value
 
 
 def _cleaned(details: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from gated.domain import (
     Read,
     Text,
 )
-from gated.store.tables import openings, passages
+from gated.store.tables import counters, openings, passages
 from gated.times import from_us, to_us
 
 
@@ -127,10 +127,13 @@ def prune(conn: Connection, before: datetime, *, limit: int = 500) -> int:
     """Deletes up to `limit` passages from before a time, with their openings; returns how many.
     Whereabouts are to be deleted in time; `gated.store.retention` repeats this until none is left."""
     rows: list[Any] = []
+    read = select(counters.c.value).where(counters.c.name == "presence").scalar_subquery()
     lanes = select(_lanes().c.lane)
     for lane in [lane for lane in conn.execute(lanes).scalars() if lane is not None]:
         old = select(passages.c.n, passages.c.id).where(
-            passages.c.lane == lane, passages.c.at < to_us(before)
+            passages.c.lane == lane,
+            passages.c.at < to_us(before),
+            passages.c.n <= read,  # what the table of presence has not taken in yet stays
         )
         rows += conn.execute(old.order_by(passages.c.at).limit(limit - len(rows))).all()
         if len(rows) == limit:
@@ -177,6 +180,7 @@ def _row(row: Row[Any]) -> PassageRow:
             explanation=Text(words.get("zh", ""), words.get("en", "")),
             rule_id=row.rule_id,
             pass_id=row.pass_id,
+            receipt=details.get("receipt"),
         ),
         decided_at=from_us(row.decided_at),
     )

@@ -9,13 +9,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, func, select
 
-from gated.domain import Credential, CredentialKind, Holder, HourWindow, Pass, PassFacts, PassState
+from gated.domain import (
+    Attestation,
+    Credential,
+    CredentialKind,
+    Holder,
+    HourWindow,
+    Pass,
+    PassFacts,
+    PassState,
+)
 from gated.store.encode import clean
 from gated.store.records import VersionConflict
 from gated.store.tables import counters, pass_credentials, passes
@@ -110,6 +119,9 @@ def facts(conn: Connection) -> Iterator[tuple[Credential, PassFacts]]:
         passes.c.entrances,
         passes.c.hours,
         passes.c.revoked_at,
+        passes.c.limits,
+        passes.c.attestations,
+        passes.c.dwelling_id,
     )
     query = (
         select(*columns, pass_credentials.c.kind, pass_credentials.c.value)
@@ -118,7 +130,8 @@ def facts(conn: Connection) -> Iterator[tuple[Credential, PassFacts]]:
         .execution_options(stream_results=True, yield_per=1000)
     )
     last_id, last = "", None
-    for pass_id, kind, state, since, until, entrances, hours, revoked_at, what, value in conn.execute(query):
+    for row in conn.execute(query):
+        (pass_id, kind, state, since, until, entrances, hours, revoked_at, limits, proofs, dwelling, what, value) = row
         if pass_id != last_id or last is None:
             last_id = pass_id
             last = PassFacts(
@@ -130,6 +143,9 @@ def facts(conn: Connection) -> Iterator[tuple[Credential, PassFacts]]:
                 entrances=_entrances(entrances),
                 hours=_hours(hours),
                 revoked_at=None if revoked_at is None else from_us(revoked_at),
+                limits=_limits(limits),
+                attestations=_attestations(proofs),
+                dwelling_id=dwelling,
             )
         yield Credential(CredentialKind(what), value), last
 
@@ -177,6 +193,7 @@ def _columns(given: Pass) -> dict[str, Any]:
         "valid_until": to_us(given.valid_until),
         "hours": _json([[sorted(w.days), w.since.isoformat(), w.until.isoformat()] for w in given.hours]),
         "limits": _json(dict(given.limits)),
+        "attestations": _json([[one.kind, one.issued_on, one.valid_until] for one in given.attestations]),
         "state": given.state.value,
         "revoked_at": _us(given.revoked_at),
         "revoked_reason": None if given.revoked_reason is None else clean(given.revoked_reason),
@@ -219,6 +236,7 @@ def _pass(row: Row[Any], credentials: Iterable[Credential]) -> Pass:
         valid_until=from_us(row.valid_until),
         hours=_hours(row.hours),
         limits=orjson.loads(row.limits),
+        attestations=_attestations(row.attestations),
         state=PassState(row.state),
         revoked_at=None if row.revoked_at is None else from_us(row.revoked_at),
         revoked_reason=row.revoked_reason,
@@ -240,6 +258,19 @@ def _hours(text: str) -> tuple[HourWindow, ...]:
     return tuple(
         HourWindow(frozenset(days), time.fromisoformat(since), time.fromisoformat(until))
         for days, since, until in orjson.loads(text)
+    )
+
+
+@functools.lru_cache(4096)
+def _limits(text: str) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(orjson.loads(text).items()))
+
+
+@functools.lru_cache(4096)
+def _attestations(text: str) -> tuple[Attestation, ...]:
+    return tuple(
+        Attestation(kind, date.fromisoformat(issued), None if until is None else date.fromisoformat(until))
+        for kind, issued, until in orjson.loads(text)
     )
 
 

@@ -42,7 +42,8 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""`passes`: the number of the last change of a pass. `published`: the outbox id up to which all messages were
+"""`passes`: the number of the last change of a pass. `presence`: the passage up to which the table of presence
+is written. `register`: the number of the last change of a dwelling or a list. `published`: the outbox id up to which all messages were
 acknowledged. `settled`: the passage up to which openings were settled at a start."""
 
 passes = Table(
@@ -58,6 +59,7 @@ passes = Table(
     Column("valid_until", BigInteger, nullable=False),
     Column("hours", Text, nullable=False),  # JSON list of [days, since, until]
     Column("limits", Text, nullable=False),  # JSON object
+    Column("attestations", Text, nullable=False, server_default="[]"),  # JSON list of [kind, day, day or null]
     Column("state", Text, nullable=False),
     Column("revoked_at", BigInteger),
     Column("revoked_reason", Text),
@@ -257,3 +259,65 @@ audit = Table(
     Column("details", Text, nullable=False),  # JSON
     Index(None, "subject"),
 )
+
+dwellings = Table(
+    "dwellings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("grid", Text, nullable=False),
+    Column("tenure", Text, nullable=False),
+    Column("lease_until", Text),  # a day
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+list_entries = Table(
+    "list_entries",
+    metadata,
+    Column("list", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("note", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("until", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+policy_texts = Table(
+    "policy_texts",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+)
+"""Every policy that ever decided: receipts name them by their hash, so none is ever deleted."""
+
+policy_activations = Table(
+    "policy_activations",
+    metadata,
+    Column("n", Number, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("hash", Text),  # null: no shadow any more
+    Column("note", Text, nullable=False),
+    Column("replaces", BigInteger),  # the activation that is in force again when this one is taken back
+)
+
+presence = Table(
+    "presence",
+    metadata,
+    Column("pass_id", Id, primary_key=True),
+    Column("entries", Integer, nullable=False),
+    Column("first_entry", BigInteger),
+    Column("last_entry", BigInteger),
+    Column("last_exit", BigInteger),
+    Column("day", Text),
+    Column("today", Integer, nullable=False),
+    Column("inside", Text, nullable=False),  # JSON object: credential to since when
+    Column("last", Id),
+    sqlite_with_rowid=False,
+)
+"""Written off the path of a passage, from the passages up to the counter `presence`."""

@@ -15,6 +15,8 @@ from gated.domain import (
     Direction,
     Disposition,
     Holder,
+    ListEntry,
+    ListName,
     OpeningOutcome,
     Outcome,
     Pass,
@@ -146,6 +148,18 @@ def a_pass(number: int, **fields: Any) -> Pass:
         ),
         **fields,
     )
+
+
+def listed(value: str, name: ListName = ListName.BLOCK, **fields: Any) -> ListEntry:
+    """A plate on a list."""
+    entry = ListEntry(
+        list=name,
+        credential=Credential(CredentialKind.PLATE, value),
+        note="欠费",
+        added_at=NOW,
+        added_by="王工",
+    )
+    return replace(entry, **fields)
 
 
 def message(topic: str, number: int, *, retain: bool = False) -> OutboxMessage:

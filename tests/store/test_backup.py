@@ -6,22 +6,27 @@ import asyncio
 import shutil
 import sqlite3
 import stat
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, select
 
-from gated.domain import OpeningOutcome, Outcome
+from gated.domain import Dwelling, OpeningOutcome, Outcome
 from gated.store import (
     BackupFailed,
     Store,
     StoreInUse,
     audit,
     backup_postgres,
+    dwellings,
     idempotency,
+    lists,
     outbox,
     passages,
     passes,
+    policies,
+    presence,
     restore,
     tables,
     tokens,
@@ -41,6 +46,9 @@ async def fill(store: Store) -> None:
         tokens.insert(conn, TokenRow("t1", "gate", "volunteer", b"\x01", make.NOW))
         idempotency.put(conn, "t1", "k", "f", 200, b"{}", make.NOW)
         audit.append(conn, make.NOW, "李姐", "pass.issue", "p", {})
+        policies.activate(conn, make.NOW, "王工", "live", "policy: 1")
+        dwellings.put(conn, make.NOW, Dwelling(id="d1", grid="g1"))
+        lists.put(conn, make.listed("津A00001"))
 
     await store.write(others)
     for number in range(60):
@@ -51,6 +59,7 @@ async def fill(store: Store) -> None:
     over = [make.opening(number, OpeningOutcome.CONFIRMED) for number in range(60)]
     await asyncio.gather(*(store.record_opening(one) for one in over))
     await store.write(lambda conn: outbox.advance(conn, 30))
+    await store.write(lambda conn: presence.advance(conn, UTC))
 
 
 def files(folder: Path) -> list[str]:

@@ -25,8 +25,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -41,7 +41,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This gated becomes one that has a further script."""
     scripts = tmp_path / "scripts"
     shutil.copytree(migrate.SCRIPTS, scripts)
-    (scripts / "versions" / "0002_colour.py").write_text(NEXT.format(more=""))
+    (scripts / "versions" / "9999_colour.py").write_text(NEXT.format(more=""))
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
     if (programs := find()) is not None:
         monkeypatch.setenv("PATH", str(programs), prepend=":")
@@ -80,33 +80,33 @@ async def test_an_older_database_is_backed_up_and_brought_up(
     url: str, old: Path, next_version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await Store.open(url, backups=old)
-    assert await store.read(migrate.current) == "0002"
+    assert await store.read(migrate.current) == "9999"
     assert await store.read(passages.count) == 1
     await store.record(make.record(2))
     await store.close()
     await (await Store.open(url, backups=old)).close()
     [made] = files(old)  # once is enough
-    assert made.name.startswith("before-0001-to-0002-")
+    assert made.name.startswith("before-0002-to-9999-")
     # the older gated is put back, with its data
     monkeypatch.setattr(migrate, "SCRIPTS", OWN)
     with pytest.raises(StoreUnusable, match="a newer gated"):
         await Store.open(url)
     await restore(url, made)
     store = await Store.open(url)
-    assert await store.read(migrate.current) == "0001"
+    assert await store.read(migrate.current) == "0002"
     assert await store.read(passages.count) == 1
     await store.close()
 
 
 async def test_a_script_that_fails_changes_nothing(url: str, old: Path, next_version: Path) -> None:
-    script = next_version / "versions" / "0002_colour.py"
+    script = next_version / "versions" / "9999_colour.py"
     script.write_text(NEXT.format(more="raise RuntimeError('half way')"))
     with pytest.raises(RuntimeError, match="half way"):
         await Store.open(url, backups=old)
     shutil.rmtree(script.parent / "__pycache__", ignore_errors=True)
     script.unlink()
     store = await Store.open(url, backups=old)
-    assert await store.read(migrate.current) == "0001"
+    assert await store.read(migrate.current) == "0002"
     await store.record(make.record(2))
     await store.close()
 
@@ -121,9 +121,9 @@ async def test_without_a_backup_nothing_is_migrated(
     with pytest.raises(BackupFailed):
         await Store.open(url, backups=old)
     shutil.rmtree(next_version / "versions" / "__pycache__", ignore_errors=True)
-    (next_version / "versions" / "0002_colour.py").unlink()
+    (next_version / "versions" / "9999_colour.py").unlink()
     store = await Store.open(url)
-    assert await store.read(migrate.current) == "0001"
+    assert await store.read(migrate.current) == "0002"
     await store.close()
 
 
@@ -138,7 +138,7 @@ async def test_a_command_does_not_migrate_under_a_daemon(
     await daemon.record(make.record(1))
     await daemon.close()
     tool = await Store.open(url, exclusive=False, backups=tmp_path / "backups")
-    assert await tool.read(migrate.current) == "0002"
+    assert await tool.read(migrate.current) == "9999"
     await tool.close()
 
 
