@@ -35,18 +35,21 @@ from gated.background import Background, kept_running
 from gated.clocks import BoxClock
 from gated.config import Changes, LoadAdapter, SiteConfig, diff
 from gated.devices import Around, Devices
-from gated.domain import Decision, Disposition, OpeningOutcome, Outcome, Pass, Passage
-from gated.lane import Lanes, Observer, Parts
+from gated.domain import BarrierPosition, Decision, Disposition, OpeningOutcome, Outcome, Pass, Passage
+from gated.lane import Lanes, Observer, Parts, SiteSurroundings
 from gated.mqtt.answers import Hooks
 from gated.mqtt.client import Mqtt
 from gated.mqtt.requests import LaneCommand
 from gated.passbook import Passbook, follow
+from gated.policy.live import LivePolicies
 from gated.ports import ConfigError, DeviceConfig
 from gated.registry import Registry
+from gated.remembered import Remembered
 from gated.store import Store, alerts, openings, outbox, passages, passes
 from gated.store.passages import PassageRow
 from gated.store.records import OpeningRecord
-from gated.wiring import lane_settings, load_adapter, policy_of
+from gated.wiring import lane_settings, load_adapter, site_names
+from rules.memory import Memory
 
 log = structlog.get_logger()
 
@@ -109,6 +112,7 @@ class App:
         self.clock = clock or BoxClock()
         self.metrics = Metrics()
         self.passbook = Passbook()
+        self.remembered = Remembered(Memory(config.site.zone), self.clock.now)
         self.devices = Devices(load_adapter, self.clock)
         self._observer = _Counting(self.metrics, observer)
         self._dirty: set[str] = set()
@@ -117,6 +121,7 @@ class App:
         self.store: Store
         self.lanes: Lanes
         self.keeper: AlertKeeper
+        self.policies: LivePolicies
         self.registry: Registry
         self.background: Background
         self.mqtt: Mqtt
@@ -144,6 +149,7 @@ class App:
         self.store = await Store.open(config.store.url, backups=config.store.backups)
         stack.push_async_callback(self.store.close)
         await self._load_passbook()
+        await self.remembered.open(self.store)
         await self._make_lanes()
         self.clock.on_step.append(self._stepped)
         self.registry = Registry(
@@ -153,7 +159,14 @@ class App:
             entrances=lambda: [entrance.id for entrance in self.config.entrances],
         )
         self.mqtt = Mqtt(config.mqtt, config.site.id, self.store, self.clock.now, self._hooks())
-        self.background = Background(self.store, self.clock, self.lanes, self._dirty, self.follow_passes)
+        self.background = Background(
+            self.store,
+            self.clock,
+            self.lanes,
+            self._dirty,
+            self.follow_all,
+            partial(self.remembered.advance, self.store),
+        )
         services = self._services()
         await stack.enter_async_context(kept_running(self.keeper.run, "alerts"))
         stack.push_async_callback(self.keeper.drained, 1.0)
@@ -184,13 +197,21 @@ class App:
 
     async def _make_lanes(self) -> None:
         config = self.config
-        self._desk = AlertDesk({e.id: e.grid for e in config.entrances}, config.root_grid)
+        self._desk = AlertDesk(*_grids(config))
         self._desk.restore(await self.store.read(alerts.open_by_fold))
         self.keeper = AlertKeeper(self._desk, self.clock, self._store_alert)
+        self.policies = LivePolicies(
+            self.store, lambda: site_names(self.config), self.clock.now, self.keeper, self.keeper.ended
+        )
+        await self.policies.open(config.policy.file)
+        remembered = self.remembered
         parts = Parts(
             recorder=self.store,
             passbook=self.passbook,
-            policy=policy_of(config),
+            policy=self.policies.live,
+            shadow=self.policies.shadow,
+            memory=remembered.memory,
+            site=SiteSurroundings(remembered.memory, remembered.lists, remembered.dwellings, self._boom),
             desk=self._desk,
             clock=self.clock,
             find=self.devices.find,
@@ -226,7 +247,8 @@ class App:
             ):
                 nothing_sent = any(one.outcome in _NOTHING_SENT for one in openings_of_it)
                 granted = row.decision.outcome is Outcome.GRANT
-                lane.restore(row.passage, settled=granted and not nothing_sent)
+                settled = granted and not nothing_sent
+                lane.restore(row.passage, settled, row.decision.pass_id if granted else None)
 
     async def _settle_openings(self, lanes: Iterable[str]) -> list[OpeningRecord]:
         """What a crash left between the record and the barrier: nobody knows, and nothing is sent again."""
@@ -281,6 +303,20 @@ class App:
         error = self.store.last_error
         return {"store": error} if error else {}
 
+    def _take_policies(self) -> None:
+        self.lanes.parts.policy, self.lanes.parts.shadow = self.policies.live, self.policies.shadow
+
+    def _boom(self, lane: str) -> BarrierPosition:
+        return self.lanes.status(lane).position
+
+    async def follow_all(self) -> int:
+        """Takes over what other processes changed: passes, the policy, lists and dwellings."""
+        taken = await self.follow_passes()
+        if await self.policies.follow():
+            self._take_policies()
+            taken += 1
+        return taken + await self.remembered.follow(self.store)
+
     async def follow_passes(self) -> int:
         """Brings the passbook up to the store."""
 
@@ -331,9 +367,10 @@ class App:
             kept["site"] = config.site.model_copy(update={"id": self.config.site.id})
         self.config = config.model_copy(update=kept)
         self.services.site = self.config
-        self._desk.grids = {entrance.id: entrance.grid for entrance in self.config.entrances}
-        self._desk.default_grid = self.config.root_grid
-        self.lanes.parts.policy = policy_of(self.config)
+        self._desk.configure(*_grids(self.config))
+        self.remembered.memory.zone = self.config.site.zone
+        self.policies.reconfigured()
+        self._take_policies()
         self.lanes.configure(map(lane_settings, self.config.lanes))
         await asyncio.gather(
             *(self._drop_device(device_id) for device_id in changes.devices_removed),
@@ -371,6 +408,15 @@ class App:
     async def _drop_device(self, device_id: str) -> None:
         await self._let_go(device_id)
         self.mqtt.forget_device(device_id)
+
+
+def _grids(config: SiteConfig) -> tuple[dict[str, str], str, list[str]]:
+    """What the alert desk knows of the grids."""
+    return (
+        {entrance.id: entrance.grid for entrance in config.entrances},
+        config.root_grid,
+        [grid.id for grid in config.grids],
+    )
 
 
 def _latest(lane: str, since: datetime, conn: Connection) -> list[tuple[PassageRow, list[OpeningRecord]]]:

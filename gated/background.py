@@ -24,6 +24,8 @@ from gated.store.records import NotReadable
 log = structlog.get_logger()
 
 _FOLLOW_S = 1.0
+_PRESENCE_EVERY_S = 10.0
+_PRESENCE_PAUSE_S = 0.2
 _STATE_EVERY_S = 0.5
 _LAG_EVERY_S = 0.5
 _AGAIN_S = 1.0
@@ -33,8 +35,9 @@ _KEYS_KEPT = timedelta(days=2)
 
 
 class Background:
-    """The tasks of one daemon. `dirty`: ids of lanes whose state is to be published. `follow_passes` brings
-    the passbook up to the store, and returns how many passes it took in."""
+    """The tasks of one daemon. `dirty`: ids of lanes whose state is to be published. `follow` takes over what
+    other processes changed in the store, and returns how much. `write_presence` writes down who came and
+    went, and returns how many passages that were."""
 
     def __init__(
         self,
@@ -42,7 +45,8 @@ class Background:
         clock: BoxClock,
         lanes: Lanes,
         dirty: set[str],
-        follow_passes: Callable[[], Awaitable[int]],
+        follow: Callable[[], Awaitable[int]],
+        write_presence: Callable[[], Awaitable[int]],
     ) -> None:
         self.loop_lag_s = 0.0
         self.outbox_backlog = 0
@@ -50,31 +54,46 @@ class Background:
         self._clock = clock
         self._lanes = lanes
         self._dirty = dirty
-        self._follow = follow_passes
+        self._follow = follow
+        self._write_presence = write_presence
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """All of them, for as long as the block lasts."""
         async with (
             kept_running(self._publish_states, "lane states"),
-            kept_running(self._follow_passes, "passbook"),
+            kept_running(self._follow_others, "what others changed"),
+            kept_running(self._keep_presence, "presence"),
             kept_running(self._measure_lag, "loop lag"),
             kept_running(self._housekeep, "housekeeping"),
         ):
             yield
 
-    async def _follow_passes(self) -> None:
+    async def _follow_others(self) -> None:
         """Passes made by another process are known before they are needed; that no passage is decided on
-        old ones is the store's promise, not this task's."""
+        old ones is the store's promise, not this task's. A policy that was put in force takes over here."""
         while True:
             await asyncio.sleep(_FOLLOW_S)
             try:
                 taken = await self._follow()
             except Exception as error:
-                log.warning("passbook_not_followed", error=str(error))
+                log.warning("changes_not_followed", error=str(error))
             else:
                 if taken:
-                    log.debug("passes_followed", passes=taken)
+                    log.debug("changes_followed", changes=taken)
+
+    async def _keep_presence(self) -> None:
+        """Off the path of a passage; what is not written down yet at a crash is folded in at the next
+        start."""
+        while True:
+            await asyncio.sleep(_PRESENCE_EVERY_S)
+            try:
+                written = await self._write_presence()
+                while written:  # a little at a time: passages come first
+                    await asyncio.sleep(_PRESENCE_PAUSE_S)
+                    written = await self._write_presence()
+            except (NotRecorded, NotReadable) as why:
+                log.warning("presence_waits", why=str(why))
 
     async def _publish_states(self) -> None:
         """Lane states, at most two a second for each lane."""

@@ -212,7 +212,8 @@ class Holder:
 @dataclass(frozen=True, slots=True)
 class Attestation:
     """A dated proof (查验证明) that a pass carries. `kind`: a word that the policy asks for (tenancy,
-    work_permit, removal_notice); `issued_on` and `valid_until` (the last day, or None) are days at the site."""
+    work_permit, removal_notice); `issued_on` and `valid_until` (the last day, or None) are days at the
+    site."""
 
     kind: str
     issued_on: date
@@ -253,8 +254,8 @@ class ListEntry:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """The right to enter (出入证). `entrances` None means all. `valid_until` is exclusive. Empty `hours` mean
-    at any time. `limits`: see `LIMITS`. `version` grows by one with every change of this pass; `change` is the site-wide number of
-    the change that produced it (see `gated.store`)."""
+    at any time. `limits`: see `LIMITS`. `version` grows by one with every change of this pass; `change` is
+    the site-wide number of the change that produced it (see `gated.store`)."""
 
     id: str
     kind: str
@@ -282,7 +283,8 @@ LIMITS: Mapping[str, str] = {
     "vehicles": "vehicles of this pass that may be inside at once",
     "stay_hours": "hours that one stay may last",
 }
-"""What a pass may be limited to; other words are kept and mean nothing to the policy that ships with gated."""
+"""What a pass may be limited to; other words are kept and mean nothing to the policy that ships with
+gated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,13 +336,15 @@ class Passage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertDraft:
     """An alert that a decision or a fault asks for; `gated.alerts` gives it an id and routes it. `lasting`:
-    it tells of a state, whose end will be told, too; until then there is one alert of it."""
+    it tells of a state, whose end will be told, too; until then there is one alert of it. `grid`: who is told
+    where it is not the grid of the entrance; "site" is the root grid."""
 
     severity: Severity
     reason: str
     text: Text
     fold_key: str
     lasting: bool = False
+    grid: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

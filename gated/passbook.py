@@ -8,19 +8,44 @@ store and decided again (see `gated.store`). Knows no I/O; `follow` is the one p
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import date
+from typing import NamedTuple
 
-from gated.domain import Candidate, Credential, CredentialKind, HourWindow, Pass, PassFacts, PassState
+from gated.domain import (
+    Attestation,
+    Candidate,
+    Credential,
+    CredentialKind,
+    HourWindow,
+    Pass,
+    PassFacts,
+    PassState,
+)
+from gated.nearplates import MOST, Near, NearPlates
 from gated.times import from_us, to_us
 
-_RECORD = struct.Struct("<qqqqIIB")  # change, valid from, until, revoked at (0: not); kind, shape; revoked
+# change, valid from, until, revoked at (0: not); kind, shape; revoked; length of the id, which follows; then,
+# only where there is any of it, the dwelling's id, a zero byte and the attestations
+_RECORD = struct.Struct("<qqqqIIBB")
 _ID_AT = _RECORD.size
+_LENGTH_AT = _ID_AT - 1
 _PAGE = 200
 """Passes taken in at once: about 1 ms of the event loop."""
 _KINDS = {CredentialKind.PLATE: b"p", CredentialKind.CARD: b"c", CredentialKind.CODE: b"q"}
 
-Shape = tuple[tuple[str, ...] | None, tuple[HourWindow, ...]]
+Shape = tuple[tuple[str, ...] | None, tuple[HourWindow, ...], tuple[tuple[str, int], ...]]
+_FAR = 2.0
+_CANDIDATES_MOST = 8
+
+
+class Seen(NamedTuple):
+    """One read of a vehicle. `confidence`: 0..1, None where the device gives none."""
+
+    credential: Credential
+    confidence: float | None
 
 
 def _key(credential: Credential) -> bytes:
@@ -39,6 +64,7 @@ class Passbook:
         self._kinds: list[str] = []
         self._kind_index: dict[str, int] = {}
         self.change = 0
+        self._near = NearPlates()
 
     def __len__(self) -> int:
         """How many credentials are known."""
@@ -48,6 +74,7 @@ class Passbook:
         """Fills an empty book with all that the store has at `change`."""
         for credential, found in facts:
             self._add(_key(credential), self._pack(found, change))
+        self._near.load(key[1:].decode() for key in self._records if key[:1] == b"p")
         self.change = change
 
     def apply(self, changed: Pass) -> None:
@@ -63,6 +90,8 @@ class Passbook:
             key = _key(credential)
             self._drop(key, pass_id)
             self._add(key, record)
+            if credential.kind is CredentialKind.PLATE:
+                self._near.add(credential.value)
         if changed.change == self.change + 1:
             self.change = changed.change
 
@@ -73,13 +102,59 @@ class Passbook:
         found = self._records.get(_key(credential))
         if found is None:
             return []
-        records = found if type(found) is tuple else (found,)
-        return [Candidate(self._unpack(record)) for record in records if self._current(record)]  # type: ignore[arg-type]
+        value = credential.value
+        records = found if isinstance(found, tuple) else (found,)
+        return [
+            Candidate(self._unpack(record), 0.0, "", value) for record in records if self._current(record)
+        ]
+
+    def near(self, seen: Sequence[Seen]) -> list[Candidate]:
+        """The passes whose plate is nearly, but not exactly, what was read; the nearest first, at most eight.
+        Ended and revoked ones are among them: whoever decides knows the time.
+
+        `seen`: the reads of one vehicle. With several, a plate's distance is the mean of its distances from
+        each, weighed by how sure the device was of the read (0.5 where it does not say); a read to which it
+        is not near at all counts as 2.0 away. The order of reads does not matter but for the edits, which are
+        those from the first read to which the plate is near.
+        """
+        nearest = self._near.near(seen[0].credential.value) if len(seen) == 1 else self._fused(seen)
+        found: list[Candidate] = []
+        for distance, edits, plate in nearest:
+            records = self._records.get(b"p" + plate.encode(), ())
+            found += [
+                Candidate(self._unpack(record), distance, edits, plate)
+                for record in (records if isinstance(records, tuple) else (records,))
+                if self._current(record)
+            ]
+            if len(found) >= _CANDIDATES_MOST:
+                break
+        return found
+
+    def _fused(self, seen: Sequence[Seen]) -> list[Near]:
+        weights = [0.5 if one.confidence is None else max(one.confidence, 0.01) for one in seen]
+        each: list[dict[str, tuple[float, str]]] = []
+        for one in seen:
+            value = one.credential.value
+            near = {plate: (distance, edits) for distance, edits, plate in self._near.near(value)}
+            if b"p" + value.encode() in self._records:
+                near[value] = (0.0, "")
+            each.append(near)
+        total = sum(weights)
+        found: list[Near] = []
+        for plate in {plate for near in each for plate in near}:
+            ways = [near.get(plate) for near in each]
+            distance = sum(
+                weight * (_FAR if way is None else way[0]) for weight, way in zip(weights, ways, strict=True)
+            )
+            distance = round(distance / total, 3)
+            if 0 < distance <= MOST:
+                found.append((distance, next(way[1] for way in ways if way is not None), plate))
+        return sorted(found)
 
     # --- records ----------------------------------------------------------------------------------------
 
     def _pack(self, facts: PassFacts, change: int) -> bytes:
-        shape: Shape = (facts.entrances, facts.hours)
+        shape: Shape = (facts.entrances, facts.hours, facts.limits)
         index = self._shape_index.get(shape)
         if index is None:
             index = self._shape_index[shape] = len(self._shapes)
@@ -88,7 +163,8 @@ class Passbook:
         if kind is None:
             kind = self._kind_index[facts.kind] = len(self._kinds)
             self._kinds.append(facts.kind)
-        return (
+        pass_id = facts.pass_id.encode()
+        record = (
             _RECORD.pack(
                 change,
                 to_us(facts.valid_from),
@@ -97,26 +173,39 @@ class Passbook:
                 kind,
                 index,
                 facts.state is PassState.REVOKED,
+                len(pass_id),
             )
-            + facts.pass_id.encode()
+            + pass_id
         )
+        if facts.dwelling_id is not None or facts.attestations:
+            record += (facts.dwelling_id or "").encode() + b"\0" + _packed(facts.attestations)
+        return record
 
     def _unpack(self, record: bytes) -> PassFacts:
-        _, since, until, revoked_at, kind, shape, revoked = _RECORD.unpack_from(record)
-        entrances, hours = self._shapes[shape]
+        _, since, until, revoked_at, kind, shape, revoked, length = _RECORD.unpack_from(record)
+        entrances, hours, limits = self._shapes[shape]
+        end = _ID_AT + length
+        dwelling: str | None = None
+        attestations: tuple[Attestation, ...] = ()
+        if len(record) > end:
+            home, _, proofs = record[end:].partition(b"\0")
+            dwelling, attestations = home.decode() or None, _unpacked(proofs)
         return PassFacts(
-            pass_id=record[_ID_AT:].decode(),
-            kind=self._kinds[kind],
-            state=PassState.REVOKED if revoked else PassState.ACTIVE,
-            valid_from=from_us(since),
-            valid_until=from_us(until),
-            entrances=entrances,
-            hours=hours,
-            revoked_at=from_us(revoked_at) if revoked_at else None,
+            record[_ID_AT:end].decode(),
+            self._kinds[kind],
+            PassState.REVOKED if revoked else PassState.ACTIVE,
+            from_us(since),
+            from_us(until),
+            entrances,
+            hours,
+            from_us(revoked_at) if revoked_at else None,
+            limits,
+            attestations,
+            dwelling,
         )
 
     def _current(self, record: bytes) -> bool:
-        latest = self._latest.get(record[_ID_AT:])
+        latest = self._latest.get(record[_ID_AT : _ID_AT + record[_LENGTH_AT]])
         return latest is None or int.from_bytes(record[:8], "little", signed=True) >= latest
 
     def _add(self, key: bytes, record: bytes) -> None:
@@ -124,17 +213,19 @@ class Passbook:
         if there is None:
             self._records[key] = record
         else:
-            self._records[key] = (*there, record) if type(there) is tuple else (there, record)  # type: ignore[assignment]
+            self._records[key] = (*there, record) if isinstance(there, tuple) else (there, record)
 
     def _drop(self, key: bytes, pass_id: bytes) -> None:
         """Forgets what this key knew of a pass, and whatever else has become void under it."""
         there = self._records.get(key)
         if there is None:
             return
-        records = there if type(there) is tuple else (there,)
-        kept = tuple(r for r in records if r[_ID_AT:] != pass_id and self._current(r))  # type: ignore[arg-type]
+        records = there if isinstance(there, tuple) else (there,)
+        kept = tuple(
+            one for one in records if one[_ID_AT : _ID_AT + one[_LENGTH_AT]] != pass_id and self._current(one)
+        )
         if kept:
-            self._records[key] = kept if len(kept) > 1 else kept[0]  # type: ignore[assignment]
+            self._records[key] = kept if len(kept) > 1 else kept[0]
         else:
             del self._records[key]
 
@@ -150,7 +241,30 @@ def facts_of(found: Pass) -> PassFacts:
         entrances=found.entrances,
         hours=found.hours,
         revoked_at=found.revoked_at,
+        limits=tuple(sorted(found.limits.items())),
+        attestations=found.attestations,
+        dwelling_id=found.holder.dwelling_id,
     )
+
+
+def _packed(attestations: tuple[Attestation, ...]) -> bytes:
+    return b"\0".join(
+        "/".join(
+            (one.kind, one.issued_on.isoformat(), one.valid_until.isoformat() if one.valid_until else "")
+        ).encode()
+        for one in attestations
+    )
+
+
+@functools.lru_cache(4096)
+def _unpacked(packed: bytes) -> tuple[Attestation, ...]:
+    found = []
+    for one in packed.decode().split("\0") if packed else ():
+        kind, issued, until = one.rsplit("/", 2)
+        found.append(
+            Attestation(kind, date.fromisoformat(issued), date.fromisoformat(until) if until else None)
+        )
+    return tuple(found)
 
 
 ChangedSince = Callable[[int, int], Awaitable[list[Pass]]]

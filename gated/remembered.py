@@ -1,5 +1,5 @@
-"""What the site remembers beside the passes: who is inside, refusals, lists, dwellings. Opened from the store, fed
-by the lanes while it runs, and brought up to what other processes changed.
+"""What the site remembers beside the passes: who is inside, refusals, lists, dwellings. Opened from the
+store, fed by the lanes while it runs, and brought up to what other processes changed.
 
 Presence is written down off the path of a passage (see `gated.store.presence`): a restart reads what was
 written, and folds in the passages that came after.

@@ -13,7 +13,7 @@ from gated.config import LaneConfig, SiteConfig, UnknownDeviceType
 from gated.domain import Text
 from gated.lane import InputRef, LaneSettings, PositionRef
 from gated.ports import AdapterModule
-from rules import Policy
+from rules.build import LaneName, SiteNames
 
 _NOT_A_DEVICE = frozenset({"simulator"})
 _TYPE = re.compile(r"[a-z][a-z0-9_]*")
@@ -37,10 +37,21 @@ def load_adapter(type_: str) -> AdapterModule:
     return module
 
 
-def policy_of(config: SiteConfig) -> Policy:
-    """The parameters of the rules."""
-    names = {one.id: Text(one.name.zh, one.name.en) for one in config.entrances}
-    return Policy(timezone=config.site.zone, entrances=names, **config.policy.model_dump())
+def site_names(config: SiteConfig) -> SiteNames:
+    """What a policy may refer to."""
+    return SiteNames(
+        zone=config.site.zone,
+        entrances={one.id: Text(one.name.zh, one.name.en) for one in config.entrances},
+        lanes={
+            one.id: LaneName(
+                one.entrance,
+                one.direction,
+                Text(one.name.zh, one.name.en) if one.name else Text(one.id, one.id),
+            )
+            for one in config.lanes
+        },
+        grids=[one.id for one in config.grids],
+    )
 
 
 def lane_settings(lane: LaneConfig) -> LaneSettings:

@@ -1,8 +1,8 @@
-"""The rules: a situation in, a decision out, by a policy that people write. Pure; knows the domain and no I/O,
-no clock.
+"""The rules: a situation in, a decision out, by a policy that people write. Pure; knows the domain and no
+I/O, no clock.
 
-`rules.build.build` makes a `Policy` of a file's model; `decide` applies it; `rules.receipt` is what a decision
-leaves behind; `rules.cases` runs the tables of tests beside a policy.
+`rules.build.build` makes a `Policy` of a file's model; `decide` applies it; `rules.receipt` is what a
+decision leaves behind; `rules.cases` runs the tables of tests beside a policy.
 """
 
 from rules.decide import decide

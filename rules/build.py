@@ -1,7 +1,8 @@
-"""From the file's models to a policy that runs, or every reason why not: names, types, sentences, scopes, reach.
+"""From the file's models to a policy that runs, or every reason why not: names, types, sentences, scopes,
+reach.
 
-Pure. What it is checked against beyond the file (entrances, lanes, grids) is given as `SiteNames`; a policy of
-long ago, whose entrances may be gone, is built without.
+Pure. What it is checked against beyond the file (entrances, lanes, grids) is given as `SiteNames`; a policy
+of long ago, whose entrances may be gone, is built without.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from string import Formatter
-from typing import Any
 
 from gated.domain import Direction, Text
 from rules.cel import CelErrors, CelType, Environment, Expression
 from rules.facts import TABLE, FactType
 from rules.ground import Duty, Ground, Proof
-from rules.model import MAX_EXPRESSION, Limit, Only, PolicyModel, RuleModel, Say, WindowModel
+from rules.model import Limit, Only, PolicyModel, RuleModel, Say, WindowModel
 from rules.policy import Elsewhere, Part, Policy, Rule, Scope, Sentence, Tell, sentence, table_of
 from rules.problems import Path, PolicyRefused, Problem, did_you_mean
 from rules.reach import unreached
@@ -32,7 +32,11 @@ CEL_TYPES: Mapping[FactType, CelType] = {
     FactType.TIME: CelType.TIME,
 }
 AFTER_DECISION: Mapping[str, tuple[FactType, str, str]] = {
-    "decision.outcome": (FactType.STRING, "判定结果：grant、refer、deny", "what was decided: grant, refer, deny"),
+    "decision.outcome": (
+        FactType.STRING,
+        "判定结果：grant、refer、deny",
+        "what was decided: grant, refer, deny",
+    ),
     "decision.reason": (FactType.STRING, "判定的原因代码", "the reason code of the decision"),
 }
 """What only rules that alert may ask, for they are looked at when the decision is made."""
@@ -126,7 +130,9 @@ class _Builder:
             for direction in Direction
         ]
 
-    def _note(self, path: Path, message: str, hint: str = "", zh: str = "", line: int = 1, column: int = 1) -> None:
+    def _note(
+        self, path: Path, message: str, hint: str = "", zh: str = "", line: int = 1, column: int = 1
+    ) -> None:
         self._problems.append(Problem(path, message, hint, zh, line, column))
 
     # --- names --------------------------------------------------------------------------------------------
@@ -200,7 +206,10 @@ class _Builder:
                 elif _limit_type(value) is not _limit_type(limits[name]):
                     wanted = _limit_type(limits[name]).value
                     self._note(
-                        (*path, "limits", name), f"{value!r} is no {wanted}, as the usual value is", "", "值的类型不对"
+                        (*path, "limits", name),
+                        f"{value!r} is no {wanted}, as the usual value is",
+                        "",
+                        "值的类型不对",
                     )
             yield Elsewhere(scope, dict(one.limits))
 
@@ -210,7 +219,10 @@ class _Builder:
             path: Path = ("rules", index)
             if one.id in first:
                 self._note(
-                    (*path, "id"), f"the id {one.id!r} is taken by rules[{first[one.id]}]", "ids are in records: give each its own", "编号重复"
+                    (*path, "id"),
+                    f"the id {one.id!r} is taken by rules[{first[one.id]}]",
+                    "ids are in records: give each its own",
+                    "编号重复",
                 )
             first.setdefault(one.id, index)
             scope = self._scope((*path, "only"), one.only)
@@ -220,7 +232,9 @@ class _Builder:
                 self._known((*path, "alert", "route"), one.alert.route, "grid", self._site.grids)
             if condition is not None:
                 tell = None if one.alert is None else Tell(one.alert.severity, one.alert.route)
-                yield Rule(one.id, one.outcome, one.reason or one.id, condition, say, tell, scope, one.note or "")
+                yield Rule(
+                    one.id, one.outcome, one.reason or one.id, condition, say, tell, scope, one.note or ""
+                )
 
     def _condition(self, path: Path, rule: RuleModel) -> Expression | None:
         env = self._after_env if rule.outcome is None else self._env
@@ -239,7 +253,12 @@ class _Builder:
                 self._note(path, error.message, hint, error.zh, error.line, error.column)
             return None
         if found.returns is not CelType.BOOL:
-            self._note(path, f"gives {found.returns}, not true or false", "compare it with something", "条件的结果必须是真或假")
+            self._note(
+                path,
+                f"gives {found.returns}, not true or false",
+                "compare it with something",
+                "条件的结果必须是真或假",
+            )
             return None
         return found
 
@@ -253,7 +272,9 @@ class _Builder:
         try:
             pieces = list(Formatter().parse(text))
         except ValueError as error:
-            self._note(path, f"has a brace without its partner ({error})", "write {{ for a brace", "花括号不成对")
+            self._note(
+                path, f"has a brace without its partner ({error})", "write {{ for a brace", "花括号不成对"
+            )
             return
         for literal, name, form, conversion in pieces:
             if literal:
@@ -261,17 +282,27 @@ class _Builder:
             if name is None:
                 continue
             if form or conversion:
-                self._note(path, f"{{{name}}} has a format", "a fact is said as it is: {pass.kind}", "不支持格式说明")
+                self._note(
+                    path, f"{{{name}}} has a format", "a fact is said as it is: {pass.kind}", "不支持格式说明"
+                )
             elif name not in known:
                 hint = did_you_mean(name, known)
-                self._note(path, f"no fact is called {name!r}", hint, f"没有名为 {name!r} 的事实", column=text.find(name) + 1)
+                self._note(
+                    path,
+                    f"no fact is called {name!r}",
+                    hint,
+                    f"没有名为 {name!r} 的事实",
+                    column=text.find(name) + 1,
+                )
             else:
                 yield name, known[name]
 
 
 def _types(model: PolicyModel) -> dict[str, FactType]:
     """Everything that a condition may ask, by name."""
-    found = {name: one.type for name, one in TABLE.items() if one.type is not FactType.TEXT}
+    found: dict[str, FactType] = {
+        name: one.type for name, one in TABLE.items() if one.type is not FactType.TEXT
+    }
     found |= {f"calendar.{name}": FactType.BOOL for name in model.calendar}
     found |= {f"limits.{name}": _limit_type(value) for name, value in model.limits.items()}
     found |= {f"groups.{name}": FactType.STRINGS for name in model.groups}

@@ -29,7 +29,7 @@ from gated.domain import (
 )
 from rules.build import SiteNames
 from rules.decide import decide
-from rules.model import Day, Hours, Limit, Section, listed
+from rules.model import WEEK, Day, Hours, Limit, Section, listed
 from rules.policy import Policy
 from rules.situation import Situation
 from rules.windows import DAYS, hours_of
@@ -67,8 +67,8 @@ class PassCase(Section):
     valid_until: When = "+30d"
     entrances: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
     hours: Annotated[tuple[Hours, ...], BeforeValidator(listed)] = ()
-    days: Annotated[tuple[Day, ...], BeforeValidator(listed)] = DAYS
-    limits: dict[str, int] = {}
+    days: Annotated[tuple[Day, ...], BeforeValidator(listed)] = WEEK
+    limits: dict[str, int] = Field(default_factory=dict)
     attestations: tuple[AttestationCase, ...] = ()
     dwelling: str | None = None
 
@@ -113,18 +113,18 @@ class Shown(Section):
     confidence: float | None = Field(default=None, ge=0, le=1)
     color: str | None = None
     vehicle: str | None = None
-    details: dict[str, str] = {}
+    details: dict[str, str] = Field(default_factory=dict)
     mode: LaneMode | None = None
-    facts: dict[str, bool | int | float | str | tuple[str, ...]] = {}
-    limits: dict[str, Limit] = {}
+    facts: dict[str, bool | int | float | str | tuple[str, ...]] = Field(default_factory=dict)
+    limits: dict[str, Limit] = Field(default_factory=dict)
 
 
 class CaseModel(Shown):
     """One case."""
 
     case: str
-    passes: Annotated[tuple[PassCase, ...], BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)] = Field(
-        default=(), alias="pass"
+    passes: Annotated[tuple[PassCase, ...], BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)] = (
+        Field(default=(), alias="pass")
     )
     near: Annotated[tuple[NearCase, ...], BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)] = ()
     expect: Annotated[Expected, BeforeValidator(_short)]
@@ -185,7 +185,9 @@ def run(policy: Policy, tables: Sequence[CasesModel], site: SiteNames) -> Report
 
 def _run(policy: Policy, case: CaseModel, defaults: Shown, site: SiteNames) -> CaseResult:
     situation, now = situation_of(case, defaults, site)
-    changed = {name: list(v) if isinstance(v, tuple) else v for name, v in {**defaults.facts, **case.facts}.items()}
+    changed = {
+        name: list(v) if isinstance(v, tuple) else v for name, v in {**defaults.facts, **case.facts}.items()
+    }
     limits = {**defaults.limits, **case.limits}
     decision = decide(policy.with_limits(limits) if limits else policy, situation, now, changed)
     by_reason = {rule.reason: rule.id for rule in policy.rules if rule.outcome is None}
@@ -220,9 +222,7 @@ def situation_of(case: CaseModel, defaults: Shown, site: SiteNames) -> tuple[Sit
         details["plate_color"] = color
     if vehicle := given("vehicle"):
         details["vehicle_class"] = vehicle
-    near = [
-        Candidate(_pass(one, now, site), one.distance, one.edits, one.credential) for one in case.near
-    ]
+    near = [Candidate(_pass(one, now, site), one.distance, one.edits, one.credential) for one in case.near]
     value = credential.value if credential is not None else ""
     situation = Situation(
         lane=lane,
@@ -292,7 +292,8 @@ def _differences(expected: Expected, decision: Decision) -> list[str]:
     if expected.nearest is not None:
         nearest = tuple(_nearest(decision.receipt or {}))
         if nearest != expected.nearest:
-            found.append(f"nearest miss is {' + '.join(nearest) or 'none'}, not {' + '.join(expected.nearest) or 'none'}")
+            wanted = " + ".join(expected.nearest) or "none"
+            found.append(f"nearest miss is {' + '.join(nearest) or 'none'}, not {wanted}")
     return found
 
 

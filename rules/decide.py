@@ -1,4 +1,5 @@
-"""The decision on one passage: the first rule that decides, checked for near matches, explained, with a receipt.
+"""The decision on one passage: the first rule that decides, checked for near matches, explained, with a
+receipt.
 
 `decide` is a pure function of its arguments and never raises: what cannot be evaluated is referred to a
 person, with an alert, and a near match never grants where it could mean somebody else.
@@ -22,12 +23,14 @@ from rules.windows import within_hours
 RULE_FAILED = "rule_failed"
 UNDECIDED = "undecided"
 NEAR_UNCLEAR = "near_unclear"
-WITHOUT_PASS = "guard.grants_without_pass"
+GUARD = "guard.grants_without_pass"
 """A pseudo-fact of a receipt: what the near match was checked against."""
 
 _NOTICE = Tell(Severity.NOTICE, "entrance")
 _LENIENT = {Outcome.GRANT: 0, Outcome.REFER: 1, Outcome.DENY: 2}
-_FAILED_TEXT = Text("规则出错，请人工核验。", "A rule of the policy failed; check by eye, then open by hand or turn back.")
+_FAILED_TEXT = Text(
+    "规则出错，请人工核验。", "A rule of the policy failed; check by eye, then open by hand or turn back."
+)
 _NEAR_TEXT = Text(
     "识读的车牌与出入证只是相近，不能确定，请人工核对车牌。",
     "The plate is only like one that has a pass, and it is not sure which; compare it by eye.",
@@ -112,8 +115,8 @@ def _judge(
         facts.update(known)
     judged = _judged(facts, lane.settle(facts))
     if judged.outcome is Outcome.GRANT and facts.case.near_seen:
-        facts["match.rivals"], facts["pass.here"]  # noqa: B018 - into the receipt
-        facts[WITHOUT_PASS] = _grants_to_anybody(policy, lane, situation, now)
+        facts["match.rivals"], facts["pass.here"]
+        facts[GUARD] = _grants_to_anybody(policy, lane, situation, now)
         return guarded(judged)
     return judged
 
@@ -130,7 +133,7 @@ def guarded(judged: Judged) -> Judged:
     """A grant that rests on a near match stands only where no other live pass is as near, and the pass is
     for this entrance; no policy can change that."""
     facts = judged.facts
-    if facts[WITHOUT_PASS] or (not facts["match.rivals"] and facts["pass.here"]):
+    if facts[GUARD] or (not facts["match.rivals"] and facts["pass.here"]):
         return judged
     return Judged(facts, judged.rule, Outcome.REFER, NEAR_UNCLEAR)
 
@@ -145,7 +148,7 @@ def _grants_to_anybody(policy: Policy, lane: LanePolicy, situation: Situation, n
 def settle_again(lane: LanePolicy, facts: Facts) -> Judged:
     """The outcome from recorded facts alone."""
     judged = _judged(facts, lane.settle(facts))
-    return guarded(judged) if judged.outcome is Outcome.GRANT and WITHOUT_PASS in facts else judged
+    return guarded(judged) if judged.outcome is Outcome.GRANT and GUARD in facts else judged
 
 
 # --- what is told -----------------------------------------------------------------------------------------
@@ -156,9 +159,7 @@ def _decision(policy: Policy, lane: LanePolicy, situation: Situation, judged: Ju
     # before sentences, remedies and alerts ask for more
     subject = facts.case.judged_by
     pass_id = None
-    if subject is not None and (
-        not subject.distance or (outcome is Outcome.GRANT and not facts.get(WITHOUT_PASS))
-    ):
+    if subject is not None and (not subject.distance or (outcome is Outcome.GRANT and not facts.get(GUARD))):
         pass_id = subject.facts.pass_id
     text = _explained(policy, lane, judged)
     miss: Miss | None = None
@@ -190,7 +191,9 @@ def _decision(policy: Policy, lane: LanePolicy, situation: Situation, judged: Ju
         rule_id=rule.id if rule is not None else judged.reason,
         pass_id=pass_id,
         alerts=tuple(drafts),
-        receipt=receipt.made(policy.hash, facts, situation.candidates or facts.case.near_seen, miss, judged.failed),
+        receipt=receipt.made(
+            policy.hash, facts, situation.candidates or facts.case.near_seen, miss, judged.failed
+        ),
     )
 
 
@@ -226,4 +229,3 @@ def _failure(situation: Situation, rule: Rule, error: str) -> AlertDraft:
         fold_key=f"{situation.lane}|{RULE_FAILED}|{rule.id}",
         grid="site",
     )
-

@@ -4,8 +4,8 @@ A fold: the same passages in the same order give the same memory, whether they c
 restart from the store (`gated.store.presence`). Pure; bounded; nothing here decides.
 
 A missed exit heals: a vehicle that comes in again counts as having left, an exit under a credential that is
-not known inside takes the one of the pass that has been there longest (it was misread on one of the two ways),
-and after `forget` nobody counts as inside any more.
+not known inside takes the one of the pass that has been there longest (it was misread on one of the two
+ways), and after `forget` nobody counts as inside any more.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Passed(NamedTuple):
 
 @dataclass(slots=True)
 class Presence:
-    """The entries and exits on one pass. `inside`: credential value to since when; `entries`: in all; `today`:
-    those on `day`, in the site's zone; `last`: the passage that was folded in last."""
+    """The entries and exits on one pass. `inside`: credential value to since when; `entries`: in all;
+    `today`: those on `day`, in the site's zone; `last`: the passage that was folded in last."""
 
     inside: dict[str, datetime] = field(default_factory=dict)
     entries: int = 0

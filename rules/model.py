@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gated.domain import Direction, Outcome, Severity, Text
-from rules.windows import DAYS, dates_of, hours_of
+from rules.windows import dates_of, hours_of
 
 WORD = r"^[a-z][a-z0-9_]{0,62}$"
 Word = Annotated[str, Field(pattern=WORD)]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEK: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_EXPRESSION = 4000
 
 
@@ -124,12 +125,12 @@ class WindowModel(Section):
 
     name: Say | None = None
     hours: Annotated[tuple[Hours, ...], BeforeValidator(listed)] = ()
-    days: Annotated[tuple[Day, ...], BeforeValidator(listed)] = DAYS
+    days: Annotated[tuple[Day, ...], BeforeValidator(listed)] = WEEK
     dates: Annotated[tuple[Dates, ...], BeforeValidator(listed)] = ()
 
     @model_validator(mode="after")
     def _one_of(self) -> WindowModel:
-        if self.dates and self.days != DAYS:
+        if self.dates and self.days != WEEK:
             raise ValueError("give days of the week or dates, not both")
         return self
 
@@ -139,7 +140,7 @@ class DutyModel(Section):
 
     entrances: Annotated[tuple[Id, ...], BeforeValidator(listed)] = ()
     hours: Annotated[tuple[Hours, ...], BeforeValidator(listed)] = ()
-    days: Annotated[tuple[Day, ...], BeforeValidator(listed)] = DAYS
+    days: Annotated[tuple[Day, ...], BeforeValidator(listed)] = WEEK
     volunteers: int = Field(ge=1, le=100)
 
 
@@ -178,7 +179,9 @@ class PolicyModel(Section):
     name: Say
     limits: dict[Word, Limit] = {}
     elsewhere: tuple[ElsewhereModel, ...] = ()
-    groups: dict[Word, Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=1000)]] = {}
+    groups: dict[
+        Word, Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=1000)]
+    ] = {}
     holidays: Annotated[tuple[Dates, ...], BeforeValidator(listed)] = ()
     calendar: dict[Word, WindowModel] = {}
     duty: tuple[DutyModel, ...] = ()

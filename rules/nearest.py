@@ -79,6 +79,27 @@ _ISSUED = {
 }
 
 
+def _until(case: Case, at: datetime) -> Text:
+    text = moment(at, case.ground.zone)
+    return Text(f"等到{text.zh}", f"waiting until {text.en}")
+
+
+def _in_hours(case: Case) -> Text:
+    text = hours(case.held.hours) if case.held is not None else Text("", "")
+    return Text(f"在通行时段（{text.zh}）内", f"coming within the hours of the pass ({text.en})")
+
+
+def _proofs(case: Case) -> Text:
+    names = [proof.name for part in case.proofs for proof in part]
+    return Text(f"补齐{'、'.join(one.zh for one in names)}", f"bringing {', '.join(one.en for one in names)}")
+
+
+def _compare(case: Case) -> Text:
+    subject = case.subject
+    value = subject.value if subject is not None else ""
+    return Text(f"核对车牌确为{value}", f"making sure by eye that the plate is {value}")
+
+
 def _exact(case: Case) -> bool:
     return bool(case.situation.candidates)
 
@@ -118,13 +139,13 @@ REMEDIES: tuple[Remedy, ...] = (
         "come_in_hours",
         {"pass.in_hours": True},
         _held(lambda case, held: bool(held.hours)),
-        lambda case: _in_hours(case),
+        _in_hours,
     ),
     Remedy(
         "bring_proofs",
         {"proof.ok": True, "proof.missing": [], "proof.outdated": []},
         lambda case: any(case.proofs),
-        lambda case: _proofs(case),
+        _proofs,
     ),
     Remedy(
         "renew_lease",
@@ -154,7 +175,7 @@ REMEDIES: tuple[Remedy, ...] = (
         "compare_plate",
         {"match.kind": "exact", "match.distance": 0.0, "match.rivals": 0, "passage.confidence": 1.0},
         lambda case: not _exact(case) and case.subject is not None,
-        lambda case: _compare(case),
+        _compare,
     ),
     Remedy(
         "read_clearly",
@@ -171,8 +192,10 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         "issue",
         _ISSUED,
-        lambda case: case.situation.credential is not None
-        and not any(one.facts.state._value_ == "active" for one in case.situation.candidates),
+        lambda case: (
+            case.situation.credential is not None
+            and not any(one.facts.state._value_ == "active" for one in case.situation.candidates)
+        ),
         _plain("办理出入证", "issuing a pass"),
     ),
 )
@@ -270,24 +293,3 @@ def _miss(remedies: list[Remedy], case: Case) -> Miss:
 
 def _sentence(words: Text) -> Text:
     return Text(f"{words.zh}后即可放行。", f"{words.en[:1].upper()}{words.en[1:]} lets it through.")
-
-
-def _until(case: Case, at: datetime) -> Text:
-    text = moment(at, case.ground.zone)
-    return Text(f"等到{text.zh}", f"waiting until {text.en}")
-
-
-def _in_hours(case: Case) -> Text:
-    text = hours(case.held.hours) if case.held is not None else Text("", "")
-    return Text(f"在通行时段（{text.zh}）内", f"coming within the hours of the pass ({text.en})")
-
-
-def _proofs(case: Case) -> Text:
-    names = [proof.name for part in case.proofs for proof in part]
-    return Text(f"补齐{'、'.join(one.zh for one in names)}", f"bringing {', '.join(one.en for one in names)}")
-
-
-def _compare(case: Case) -> Text:
-    subject = case.subject
-    value = subject.value if subject is not None else ""
-    return Text(f"核对车牌确为{value}", f"making sure by eye that the plate is {value}")

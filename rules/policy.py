@@ -1,7 +1,7 @@
 """A policy as it runs: ordered rules, compiled for each lane that asks. Built by `rules.build`.
 
-Conditions run as generated Python where their meaning there is exactly CEL's, and in the CEL engine otherwise;
-whenever anything goes wrong, the engine is asked rule by rule, and a rule that fails never grants.
+Conditions run as generated Python where their meaning there is exactly CEL's, and in the CEL engine
+otherwise; whenever anything goes wrong, the engine is asked rule by rule, and a rule that fails never grants.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Part = str | tuple[str, FactType]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is said. `zh`, `en`: forms with a numbered place for each of `facts`; `always`: the whole sentence,
-    where no fact is in it."""
+    """What is said. `zh`, `en`: forms with a numbered place for each of `facts`; `always`: the whole
+    sentence, where no fact is in it."""
 
     zh: str
     en: str
@@ -44,7 +44,9 @@ class Sentence:
             shown(constants[name] if name in constants else facts[name], type_, zone)
             for name, type_ in self.facts
         ]
-        return Text(self.zh.format(*[text.zh for text in texts]), self.en.format(*[text.en for text in texts]))
+        return Text(
+            self.zh.format(*[text.zh for text in texts]), self.en.format(*[text.en for text in texts])
+        )
 
 
 def sentence(zh: Sequence[Part], en: Sequence[Part]) -> Sentence:
@@ -52,7 +54,9 @@ def sentence(zh: Sequence[Part], en: Sequence[Part]) -> Sentence:
     facts = tuple(dict.fromkeys(part for part in (*zh, *en) if not isinstance(part, str)))
     forms = [
         "".join(
-            part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else f"{{{facts.index(part)}}}"
+            part.replace("{", "{{").replace("}", "}}")
+            if isinstance(part, str)
+            else f"{{{facts.index(part)}}}"
             for part in parts
         )
         for parts in (zh, en)
@@ -112,7 +116,9 @@ class Settled(NamedTuple):
 class LanePolicy:
     """The rules that are in force at one lane, with its limits filled in."""
 
-    def __init__(self, rules: tuple[Rule, ...], constants: Mapping[str, Any], table: Mapping[str, Compute]) -> None:
+    def __init__(
+        self, rules: tuple[Rule, ...], constants: Mapping[str, Any], table: Mapping[str, Compute]
+    ) -> None:
         self.constants = constants
         self.table = table
         self.deciding = tuple(rule for rule in rules if rule.outcome is not None)

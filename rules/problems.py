@@ -12,7 +12,8 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right. `line`, `column`: within the text of the value, from 1, where it has several."""
+    """One thing to put right. `line`, `column`: within the text of the value, from 1, where it has
+    several."""
 
     path: Path
     message: str

@@ -65,7 +65,8 @@ _REACHED = object()
 
 
 def _shadow(rule: Rule, earlier: list[Rule], groups: Constants) -> object:
-    """The rule that takes every case of this one; None if it is several together, or it contradicts itself."""
+    """The rule that takes every case of this one; None if it is several together, or it contradicts
+    itself."""
     if contradiction(rule.condition, groups, DOMAINS) is Proven.YES:
         return None
     if implied_by_any(rule.condition, [one.condition for one in earlier], groups, DOMAINS) is not Proven.YES:

@@ -65,9 +65,7 @@ def _candidate(given: Candidate) -> dict[str, Any]:
     if held.limits:
         found["limits"] = dict(held.limits)
     if held.attestations:
-        found["attestations"] = [
-            [one.kind, one.issued_on, one.valid_until] for one in held.attestations
-        ]
+        found["attestations"] = [[one.kind, one.issued_on, one.valid_until] for one in held.attestations]
     if held.dwelling_id is not None:
         found["dwelling"] = held.dwelling_id
     return found

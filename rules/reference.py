@@ -1,6 +1,6 @@
 """The reference of facts as Markdown, made from the table of facts, so that the text and the code are one.
 
-    python -m rules.reference > docs/policy-facts.md
+python -m rules.reference > docs/policy-facts.md
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _HEAD = """\
 Made from the code by `python -m rules.reference`; a test keeps the two the same. How rules are written is in
 [policy.md](policy.md).
 
-Types are CEL's: `bool`, `int` (3), `double` (3.0), `string` ("west"), `list of strings`, `timestamp`. Numbers of
-different types do not compare: write `passage.confidence < 0.6`, `presence.entries >= 2`. A `text` can only be said:
-it stands in a sentence as `{pass.entrance_names}`, like every other fact.
+Types are CEL's: `bool`, `int` (3), `double` (3.0), `string` ("west"), `list of strings`, `timestamp`. Numbers
+of different types do not compare: write `passage.confidence < 0.6`, `presence.entries >= 2`. A `text` can
+only be said: it stands in a sentence as `{pass.entrance_names}`, like every other fact.
 
-A fact is found when a rule asks for it, and not otherwise. Where there is no pass, numbers are 0, texts empty, and what
-would let somebody in is false.
+A fact is found when a rule asks for it, and not otherwise. Where there is no pass, numbers are 0, texts
+empty, and what would let somebody in is false.
 """
 _SECTIONS = {
     "passage": "The passage 通行",

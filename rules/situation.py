@@ -1,4 +1,5 @@
-"""What is known when a passage is decided: the read, the passes that it may mean, and what the site remembers.
+"""What is known when a passage is decided: the read, the passes that it may mean, and what the site
+remembers.
 
 Records and one Protocol; nothing is decided or computed here. The daemon fills it from memory, a replay from
 what was recorded, a test by hand.

@@ -33,12 +33,17 @@ class Raised:
 
 class AlertDesk:
     """The open alerts that may still be folded into, by what they are about. `grids`: entrance to grid.
-    `default_grid`: for what belongs to no entrance."""
+    `default_grid`: for what belongs to no entrance. `known`: all grids of the site."""
 
-    def __init__(self, grids: Mapping[str, str], default_grid: str) -> None:
+    def __init__(self, grids: Mapping[str, str], default_grid: str, known: Iterable[str] = ()) -> None:
+        self._open: OrderedDict[str, Alert] = OrderedDict()
+        self.configure(grids, default_grid, known)
+
+    def configure(self, grids: Mapping[str, str], default_grid: str, known: Iterable[str] = ()) -> None:
+        """Takes the grids of a (new) configuration."""
         self.grids = grids
         self.default_grid = default_grid
-        self._open: OrderedDict[str, Alert] = OrderedDict()
+        self.known = frozenset(known) | {default_grid, *grids.values()}
 
     def restore(self, alerts: Iterable[tuple[str, Alert]]) -> None:
         """Takes in the alerts that were open before a restart, by fold key."""
@@ -70,7 +75,7 @@ class AlertDesk:
         else:
             alert = Alert(
                 id=new_id(now),
-                grid=self.grids.get(entrance or "", self.default_grid),
+                grid=self._grid(draft, entrance),
                 severity=draft.severity,
                 reason=draft.reason,
                 text=draft.text,
@@ -83,6 +88,14 @@ class AlertDesk:
             )
             message = alert_message(alert, "new")
         return Raised(draft.fold_key, alert, message)
+
+    def _grid(self, draft: AlertDraft, entrance: str | None) -> str:
+        """Who is told: the grid that the draft asks for, if there is such a one; else the entrance's."""
+        if draft.grid == "site":
+            return self.default_grid
+        if draft.grid is not None and draft.grid in self.known:
+            return draft.grid
+        return self.grids.get(entrance or "", self.default_grid)
 
     def about_the_site(self) -> list[tuple[str, Alert]]:
         """The open alerts that belong to no passage, by what they are about."""

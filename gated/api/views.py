@@ -223,7 +223,8 @@ class DecisionIn(In):
 
 
 class CandidateOut(Out):
-    """A pass that the credential may mean. `distance` 0 is exact; `edits` explains a near match."""
+    """A pass that the credential may mean. `distance` 0 is exact; `edits` explains a near match; `value`: the
+    pass's own credential."""
 
     pass_id: str
     kind: str
@@ -231,8 +232,9 @@ class CandidateOut(Out):
     valid_from: Moment
     valid_until: Moment
     entrances: list[str] | None
-    distance: int
+    distance: float
     edits: str
+    value: str
 
 
 class DecisionOut(Out):
@@ -354,6 +356,7 @@ def decision_out(decision: Decision, candidates: list[Candidate]) -> DecisionOut
                 entrances=None if candidate.facts.entrances is None else list(candidate.facts.entrances),
                 distance=candidate.distance,
                 edits=candidate.edits,
+                value=candidate.value,
             )
             for candidate in candidates
         ],

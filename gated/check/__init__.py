@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gated.check import devices as device_checks
 from gated.check import machine, services
+from gated.check.policy import policy
 from gated.check.results import PROBLEMS, Result, State
 from gated.config import ConfigErrors, LoadAdapter, SiteConfig, load
 from gated.ports import UnparsedLog
@@ -86,7 +87,7 @@ async def check_site(
     """As `check`, for a configuration that is loaded already."""
     local = [
         *machine.secrets(config),
-        _policy(config),
+        *await asyncio.to_thread(policy, config),
         *machine.clock(config, now(), machine.kernel_synchronised),
         *await asyncio.to_thread(lambda: list(machine.install())),
     ]
@@ -107,16 +108,3 @@ async def check_site(
             config, load_adapter, now=now, unparsed=unparsed, timeout_s=timeout_s, done=done
         )
     return [*local, *found]
-
-
-def _policy(config: SiteConfig) -> Result:
-    """The policy in one line; a policy that grants what should be looked at is worth a second thought."""
-    policy = config.policy.model_dump(mode="json")
-    let_through = [name for name, outcome in policy.items() if outcome == "grant"]
-    details = {name: str(value) for name, value in policy.items()}
-    if let_through:
-        message = f"lets through without a valid pass: {', '.join(let_through)}"
-        hint = "say refer or deny under policy: unless the site has decided so"
-        return Result("policy", "policy", State.WARNING, message, hint, details)
-    denied = [name for name, outcome in policy.items() if outcome == "deny"]
-    return Result("policy", "policy", State.OK, f"denies {', '.join(denied)}; refers the rest", "", details)

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from gated.domain import Direction, Outcome
+from gated.domain import Direction
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -140,19 +140,10 @@ class ClockSettings(Section):
 
 
 class PolicySettings(Section):
-    """What each kind of miss means: grant, refer or deny; the parameters of `rules.Policy` under the same
-    names. `min_confidence` 0..1; `exits: free` lets everybody out."""
+    """`file`: the policy to begin with, for a store in which none was put in force yet; without it the
+    village policy that gated ships with. From then on `gated rules activate` says which one is in force."""
 
-    unreadable: Outcome = Outcome.REFER
-    no_pass: Outcome = Outcome.REFER
-    pass_expired: Outcome = Outcome.REFER
-    pass_not_yet_valid: Outcome = Outcome.REFER
-    pass_revoked: Outcome = Outcome.DENY
-    other_entrance: Outcome = Outcome.REFER
-    outside_hours: Outcome = Outcome.REFER
-    lane_closed: Outcome = Outcome.DENY
-    min_confidence: float = Field(default=0.0, ge=0.0, le=1.0)
-    exits: Literal["check", "free"] = "check"
+    file: Path | None = None
 
 
 # --- places -----------------------------------------------------------------------------------------------

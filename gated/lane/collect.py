@@ -15,6 +15,7 @@ from rapidfuzz.distance.Levenshtein import distance
 
 from gated.domain import Credential, CredentialKind, Disposition, Read
 from gated.ids import event_id
+from gated.passbook import Seen
 
 FUTURE = timedelta(seconds=-5)
 """The age of a read that is as far ahead of our clock as it may be."""
@@ -22,6 +23,7 @@ FUTURE = timedelta(seconds=-5)
 _REMEMBERED = 4096
 _AT_ONCE = 8  # vehicles that a lane has in sight, with room
 _NEAR_EDITS = 2
+_READS_KEPT = 6
 _PLATE = CredentialKind.PLATE  # looking up a member of an enum takes as long as comparing two plates
 
 
@@ -36,19 +38,22 @@ class Relation(Enum):
 @dataclass(slots=True)
 class Current:
     """A passage at the lane. In monotonic seconds `last`: when its latest read came, `seen`: when that had
-    happened. `settled`: let through, and the barrier was commanded; a further read of it opens nothing."""
+    happened. `settled`: let through, and the barrier was commanded; a further read of it opens nothing.
+    `pass_id`: the pass that it was let through on. `reads`: what was read of it so far, for matching."""
 
     passage_id: str
     credential: Credential | None
     last: float
     seen: float
     settled: bool
+    pass_id: str | None = None
+    reads: tuple[Seen, ...] = ()
 
 
 class Collected(NamedTuple):
     """What a read is. `passage_id` is the id that a passage of this read has or would have. `seen`: when it
     happened, in monotonic seconds. `current`: the passage at the lane that it is related to; `settled`: that
-    was let through."""
+    was let through, on the pass `pass_id`. `reads`: the earlier reads of that vehicle."""
 
     disposition: Disposition
     passage_id: str
@@ -56,6 +61,8 @@ class Collected(NamedTuple):
     relation: Relation = Relation.NEW
     current: str | None = None
     settled: bool = False
+    pass_id: str | None = None
+    reads: tuple[Seen, ...] = ()
 
 
 def passage_id_of(read: Read) -> str:
@@ -99,7 +106,16 @@ class Collector:
         relation, current = self._related(read.credential, seen, monotonic)
         if current is None:
             return Collected(Disposition.DECIDED, passage_id, seen)
-        return Collected(Disposition.DECIDED, passage_id, seen, relation, current.passage_id, current.settled)
+        return Collected(
+            Disposition.DECIDED,
+            passage_id,
+            seen,
+            relation,
+            current.passage_id,
+            current.settled,
+            current.pass_id,
+            current.reads,
+        )
 
     def _related(
         self, credential: Credential | None, seen: float, monotonic: float
@@ -125,30 +141,45 @@ class Collector:
             self._seen.popitem(last=False)
 
     def decided(
-        self, read: Collected, credential: Credential | None, monotonic: float, settled: bool
+        self,
+        read: Collected,
+        credential: Credential | None,
+        monotonic: float,
+        settled: bool,
+        pass_id: str | None = None,
+        seen: Seen | None = None,
     ) -> None:
         """A passage was made of the read: its vehicle is at the lane. If it corrects one that was not let
-        in, it takes its place."""
+        in, it takes its place. `seen`: what the read adds to what is known of the vehicle."""
         known = self.window_s + self.max_age.total_seconds()
         self._here = [
             one
             for one in self._here[-_AT_ONCE + 1 :]
             if monotonic - one.last <= known and (one.settled or one.passage_id != read.current)
         ]
-        self._here.append(Current(read.passage_id, credential, monotonic, read.seen, settled))
+        reads = _with(read.reads, seen)
+        self._here.append(Current(read.passage_id, credential, monotonic, read.seen, settled, pass_id, reads))
 
     def restore(
-        self, passage_id: str, credential: Credential | None, ago_s: float, monotonic: float, settled: bool
+        self,
+        passage_id: str,
+        credential: Credential | None,
+        ago_s: float,
+        monotonic: float,
+        settled: bool,
+        pass_id: str | None = None,
     ) -> None:
         """A vehicle that was at the lane before a restart; the oldest first."""
         then = monotonic - ago_s
-        self._here = [*self._here[-_AT_ONCE + 1 :], Current(passage_id, credential, then, then, settled)]
+        current = Current(passage_id, credential, then, then, settled, pass_id)
+        self._here = [*self._here[-_AT_ONCE + 1 :], current]
 
-    def merged(self, read: Collected, monotonic: float) -> None:
+    def merged(self, read: Collected, monotonic: float, seen: Seen | None = None) -> None:
         """The read belongs to a passage at the lane, whose vehicle is therefore still there; unless the read
         is an old one that was held up."""
         for index, one in enumerate(self._here):
             if one.passage_id == read.current:
+                one.reads = _with(one.reads, seen)
                 one.seen = max(one.seen, read.seen)
                 if monotonic - one.last <= self.window_s:
                     one.last = monotonic
@@ -160,6 +191,19 @@ class Collector:
         for one in self._here:
             if one.passage_id == passage_id:
                 one.settled = False
+
+
+def _with(reads: tuple[Seen, ...], seen: Seen | None) -> tuple[Seen, ...]:
+    """The latest few reads of a vehicle, each credential with its surest read."""
+    if seen is None:
+        return reads
+    for one in reads:
+        if one.credential == seen.credential:
+            if (one.confidence or 0.0) >= (seen.confidence or 0.0):
+                return reads
+            reads = tuple(other for other in reads if other is not one)
+            break
+    return (*reads[-_READS_KEPT + 1 :], seen)
 
 
 def relate(known: Credential | None, seen: Credential | None) -> Relation:

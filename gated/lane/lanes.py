@@ -13,6 +13,7 @@ from gated.domain import (
     BarrierPosition,
     Candidate,
     Credential,
+    CredentialKind,
     Decision,
     DeviceEvent,
     Disposition,
@@ -25,6 +26,7 @@ from gated.lane.collect import FUTURE
 from gated.lane.parts import Parts
 from gated.lane.path import Lane
 from gated.lane.settings import LaneSettings
+from gated.passbook import Seen
 from gated.ports import Handled, Opened
 from gated.status import LaneStatus
 from gated.store.records import OpeningRecord, ReadRecord
@@ -215,8 +217,12 @@ class Lanes:
     def decide(
         self, lane: str, credential: Credential, confidence: float | None, at: datetime
     ) -> tuple[Decision, list[Candidate]]:
-        """The dry run of a decision; KeyError on an unknown lane."""
-        return self._lanes[lane].decide(credential, confidence, at)
+        """The dry run of a decision, and the passes that it was about, exact or near; KeyError on an unknown
+        lane."""
+        decision, exact = self._lanes[lane].decide(credential, confidence, at)
+        if exact or credential.kind is not CredentialKind.PLATE:
+            return decision, exact
+        return decision, self.parts.passbook.near([Seen(credential, confidence)])
 
     async def settled(self, timeout_s: float) -> None:
         """Waits for the openings under way on all lanes, at most so long; then they are broken off."""

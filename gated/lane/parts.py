@@ -11,7 +11,8 @@ from gated.clocks import BoxClock
 from gated.domain import AlertDraft, Decision, Disposition, OpeningOutcome, Passage
 from gated.passbook import Passbook
 from gated.store.records import OpeningRecord, PassageRecord, ReadRecord
-from rules import Policy
+from rules import Policy, Surroundings
+from rules.memory import Memory
 
 
 class Recorder(Protocol):
@@ -45,13 +46,16 @@ class RaiseAlert(Protocol):
 
 @dataclass(slots=True)
 class Parts:
-    """What all lanes share. `policy` and the passbook are replaced in place by a reload. `refresh` brings the
+    """What all lanes share. `policy` (in force), `shadow` (only compared) and the passbook are replaced in
+    place. `memory` is told of every passage; `site` answers what rules ask of the site. `refresh` brings the
     passbook up to the store; `find` gives a device that can be commanded now; `end_alert` ends what a fold
     key is about."""
 
     recorder: Recorder
     passbook: Passbook
     policy: Policy
+    memory: Memory
+    site: Surroundings
     desk: AlertDesk
     clock: BoxClock
     find: Callable[[str], object | None]
@@ -59,3 +63,4 @@ class Parts:
     raise_alert: RaiseAlert
     end_alert: Callable[[str], None]
     observer: Observer
+    shadow: Policy | None = None

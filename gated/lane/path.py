@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from gated.actuation import BarrierControl
 from gated.alerts import Raised
 from gated.domain import (
     Candidate,
     Credential,
+    CredentialKind,
     Decision,
     Disposition,
     LaneMode,
@@ -28,6 +30,7 @@ from gated.lane.openings import Openings
 from gated.lane.parts import Parts
 from gated.lane.settings import LaneSettings
 from gated.outbox import passage_message
+from gated.passbook import Seen
 from gated.ports import Handled, NotRecorded
 from gated.status import LaneStatus
 from gated.store.records import (
@@ -37,9 +40,12 @@ from gated.store.records import (
     ReadRecord,
     StaleDecision,
 )
-from rules import Facts, decide
+from rules import Situation, decide
+from rules.compare import compared
+from rules.memory import Passed
 
 _DECIDED_AGAIN = 5
+_NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 
 class Lane:
@@ -65,12 +71,12 @@ class Lane:
         self.collector.max_age = settings.max_age
         self.openings.reconfigure(settings)
 
-    def restore(self, passage: Passage, settled: bool) -> None:
+    def restore(self, passage: Passage, settled: bool, pass_id: str | None = None) -> None:
         """A passage of just before a restart: its vehicle may still be here, and is not opened for again."""
         clock = self.parts.clock
         ago_s = (clock.now() - passage.at).total_seconds()
         credential = passage.read.credential
-        self.collector.restore(passage.id, credential, ago_s, clock.monotonic(), settled)
+        self.collector.restore(passage.id, credential, ago_s, clock.monotonic(), settled, pass_id)
 
     @property
     def control(self) -> BarrierControl | None:
@@ -130,36 +136,71 @@ class Lane:
             if collected.disposition is not Disposition.DECIDED:
                 return await self._note(read, collected.disposition, collected.passage_id, at)
             if collected.relation is not Relation.NEW:
-                decision, _ = self.decide(read.credential, read.confidence, at)
-                if not self._stands_alone(collected, decision):
+                decision, candidates = self.decide(
+                    read.credential, read.confidence, at, read.details, collected.reads
+                )
+                if not self._stands_alone(collected, decision, candidates):
                     handled = await self._note(read, Disposition.MERGED, collected.current, at)
                     self.collector.remember(read, collected.passage_id)
-                    self.collector.merged(collected, monotonic)
+                    self.collector.merged(collected, monotonic, seen_in(read))
                     return handled
             return await self._pass(read, collected, at, now, monotonic, started)
 
     def decide(
-        self, credential: Credential | None, confidence: float | None, at: datetime
+        self,
+        credential: Credential | None,
+        confidence: float | None,
+        at: datetime,
+        details: Mapping[str, str] = _NO_DETAILS,
+        reads: tuple[Seen, ...] = (),
     ) -> tuple[Decision, list[Candidate]]:
-        """What the rules say of a credential here at a time; records nothing."""
-        candidates = self.parts.passbook.match(credential)
-        facts = Facts(
-            lane=self.settings.id,
-            entrance=self.settings.entrance,
-            direction=self.settings.direction,
-            credential=credential,
-            confidence=confidence,
-            candidates=candidates,
-            lane_mode=self.mode,
-        )
-        return decide(self.parts.policy, facts, at), candidates
+        """What the rules say of a credential here at a time, and the passes that it is on; records nothing.
+        `reads`: what else was read of the same vehicle."""
+        situation = self._situation(credential, confidence, details, reads)
+        return decide(self.parts.policy, situation, at), list(situation.candidates)
 
-    def _stands_alone(self, collected: Collected, decision: Decision) -> bool:
+    def _situation(
+        self,
+        credential: Credential | None,
+        confidence: float | None,
+        details: Mapping[str, str],
+        reads: tuple[Seen, ...],
+    ) -> Situation:
+        parts, settings = self.parts, self.settings
+
+        def near() -> Sequence[Candidate]:
+            if credential is None or credential.kind is not CredentialKind.PLATE:
+                return ()
+            others = [one for one in reads if one.credential != credential]
+            return parts.passbook.near([Seen(credential, confidence), *others])
+
+        return Situation(
+            settings.id,
+            settings.entrance,
+            settings.direction,
+            credential,
+            confidence,
+            parts.passbook.match(credential),
+            self.mode,
+            near,
+            details,
+            parts.site,
+        )
+
+    def _stands_alone(
+        self, collected: Collected, decision: Decision, candidates: Sequence[Candidate]
+    ) -> bool:
         """Whether a read that may be of the vehicle at the lane still makes a passage of its own: only when
-        it lets somebody through, and not when that vehicle already was, under the same credential."""
+        it lets somebody through, and not when that vehicle already was, under the same credential, on the
+        same pass, or on one that this read only nearly means."""
         if decision.outcome is not Outcome.GRANT:
             return False
-        return collected.relation is Relation.RELATED or not collected.settled
+        if not collected.settled:
+            return True
+        if collected.relation is not Relation.RELATED:
+            return False
+        exact = any(one.facts.pass_id == decision.pass_id for one in candidates)
+        return decision.pass_id is None or (exact and decision.pass_id != collected.pass_id)
 
     async def _note(
         self, read: Read, disposition: Disposition, passage_id: str | None, at: datetime
@@ -192,14 +233,21 @@ class Lane:
             continues=None if collected.settled else collected.current,
         )
         try:
-            decision = await self._record(passage, now)
+            decision = await self._record(passage, now, collected.reads)
         except AlreadyRecorded:
             # sent again after a restart: it was decided then, and is never opened twice
             self.collector.remember(read, passage.id)
             return await self._note(read, Disposition.DUPLICATE, passage.id, at)
         granted = decision.outcome is Outcome.GRANT
         self.collector.remember(read, passage.id)
-        self.collector.decided(collected, read.credential, monotonic, settled=granted)
+        self.collector.decided(
+            collected,
+            read.credential,
+            monotonic,
+            settled=granted,
+            pass_id=decision.pass_id if granted else None,
+            seen=seen_in(read),
+        )
         self._last = (decision.outcome, passage.id, at)
         opening = self.openings.for_passage(passage.id, read.key) if granted else None
         self.parts.observer.passage(passage, decision, time.perf_counter() - started)
@@ -211,13 +259,16 @@ class Lane:
             barrier=self.settings.barrier.device if opening is not None and self.settings.barrier else None,
         )
 
-    async def _record(self, passage: Passage, now: datetime) -> Decision:
+    async def _record(self, passage: Passage, now: datetime, reads: tuple[Seen, ...]) -> Decision:
         """Decides and makes it durable, anew if a pass changed in between. Raises AlreadyRecorded and
         NotRecorded."""
-        parts = self.parts
+        parts, read = self.parts, passage.read
         for _ in range(_DECIDED_AGAIN):
             change = parts.passbook.change
-            decision, _ = self.decide(passage.read.credential, passage.read.confidence, passage.at)
+            situation = self._situation(read.credential, read.confidence, read.details, reads)
+            decision = decide(parts.policy, situation, passage.at)
+            if parts.shadow is not None:
+                decision = compared(decision, parts.shadow, situation, passage.at)
             raised: list[Raised] = [
                 parts.desk.raised(
                     draft,
@@ -248,5 +299,22 @@ class Lane:
                 continue
             for one in raised:
                 parts.desk.keep(one)
+            parts.memory.passed(
+                Passed(
+                    passage.id,
+                    passage.lane,
+                    passage.direction,
+                    passage.at,
+                    read.credential,
+                    decision.outcome,
+                    decision.pass_id,
+                    passage.continues,
+                )
+            )
             return decision
         raise NotRecorded("passes are changing faster than this passage can be decided")
+
+
+def seen_in(read: Read) -> Seen | None:
+    """What a read says of the vehicle's credential."""
+    return None if read.credential is None else Seen(read.credential, read.confidence)

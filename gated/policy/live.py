@@ -1,8 +1,8 @@
 """The policy in force and the one in its shadow: opened from the store, followed when another is activated.
 
-The store says which text is in force; this makes it run for the site as it is configured. A text that does not
-fit the site (an entrance is gone) goes on running with its names unchecked, and says so; one that cannot be
-read at all is replaced by one that refers everything to people. It never grants for want of a policy.
+The store says which text is in force; this makes it run for the site as it is configured. A text that does
+not fit the site (an entrance is gone) goes on running with its names unchecked, and says so; one that cannot
+be read at all is replaced by one that refers everything to people. It never grants for want of a policy.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class LivePolicies:
             name = "the default policy" if first is None else str(first)
             load(text, self._site(), name=name)
             note = "the first policy of this store"
-            await self._store.write(lambda conn: policies.activate(conn, self._clock(), WHO, "live", text, note))
+            await self._store.write(
+                lambda conn: policies.activate(conn, self._clock(), WHO, "live", text, note)
+            )
         await self.follow()
 
     async def follow(self) -> bool:
@@ -120,7 +122,7 @@ def _unfit(wrong: ConfigErrors) -> AlertDraft:
         severity=Severity.CRITICAL,
         reason="policy_unfit",
         text=Text(
-            f"村规与当前站点配置不符（第{first.line}行：{first.zh or first.message}），请运维修改后重新启用。",
+            f"村规与站点配置不符（第{first.line}行：{first.zh or first.message}），请修改后重新启用。",
             f"The policy does not fit the site (line {first.line}: {first.message}); mend and activate it.",
         ),
         fold_key=_UNFIT,

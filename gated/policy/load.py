@@ -1,6 +1,7 @@
 """The text of a policy file to a `rules.Policy`, or every reason why not at once, each with line and column.
 
-The same strict YAML as gated.yaml (`gated.config.source`). No file is written and nothing is put in force here.
+The same strict YAML as gated.yaml (`gated.config.source`). No file is written and nothing is put in force
+here.
 """
 
 from __future__ import annotations
@@ -39,14 +40,18 @@ def read(path: FilePath) -> str:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
-        raise ConfigErrors([Problem(str(path), 1, 1, "", message, "check the path", "无法读取政策文件")]) from error
+        raise ConfigErrors(
+            [Problem(str(path), 1, 1, "", message, "check the path", "无法读取政策文件")]
+        ) from error
     if len(raw) > MAX_BYTES:
         raise ConfigErrors([Problem(str(path), 1, 1, "", "is too large for a policy", "", "文件过大")])
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        problem = Problem(str(path), line, 1, "", "is not UTF-8", "save the file as UTF-8", "文件须保存为 UTF-8")
+        problem = Problem(
+            str(path), line, 1, "", "is not UTF-8", "save the file as UTF-8", "文件须保存为 UTF-8"
+        )
         raise ConfigErrors([problem]) from error
 
 
@@ -93,9 +98,11 @@ def _value(data: Any, path: Path) -> Any:
     return data
 
 
-def _inside(text: str, value: str, mark_line: int, mark_column: int, line: int, column: int) -> tuple[int, int]:
-    """The place in the file of a place inside a value that begins at or after a mark: the line of the value is
-    looked for from there on. One that the file writes otherwise (folded, escaped) is shown at its key."""
+def _inside(
+    text: str, value: str, mark_line: int, mark_column: int, line: int, column: int
+) -> tuple[int, int]:
+    """The place in the file of a place inside a value that begins at or after a mark: the line of the value
+    is looked for from there on. One that the file writes otherwise (folded, escaped) is shown at its key."""
     lines = value.splitlines()
     if not 1 <= line <= len(lines):
         return mark_line, mark_column

@@ -70,9 +70,7 @@ def last_change(conn: Connection) -> int:
 
 def changed(conn: Connection) -> None:
     """Makes that number grow."""
-    conn.execute(
-        counters.update().where(counters.c.name == "register").values(value=counters.c.value + 1)
-    )
+    conn.execute(counters.update().where(counters.c.name == "register").values(value=counters.c.value + 1))
 
 
 def _is(name: ListName, credential: Credential) -> tuple[Any, ...]:

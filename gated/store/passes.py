@@ -131,7 +131,21 @@ def facts(conn: Connection) -> Iterator[tuple[Credential, PassFacts]]:
     )
     last_id, last = "", None
     for row in conn.execute(query):
-        (pass_id, kind, state, since, until, entrances, hours, revoked_at, limits, proofs, dwelling, what, value) = row
+        (
+            pass_id,
+            kind,
+            state,
+            since,
+            until,
+            entrances,
+            hours,
+            revoked_at,
+            limits,
+            proofs,
+            dwelling,
+            what,
+            value,
+        ) = row
         if pass_id != last_id or last is None:
             last_id = pass_id
             last = PassFacts(

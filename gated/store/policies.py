@@ -139,6 +139,4 @@ def _added(
 
 
 def _activation(row: Row[Any]) -> Activation:
-    return Activation(
-        row.n, from_us(row.at), row.who, row.role, row.hash, row.note, row.replaces, row.text
-    )
+    return Activation(row.n, from_us(row.at), row.who, row.role, row.hash, row.note, row.replaces, row.text)

@@ -101,7 +101,7 @@ def prune(conn: Connection, before: datetime) -> int:
 # --- rows -------------------------------------------------------------------------------------------------
 
 
-def _passed(row: Row[Any]) -> Passed:
+def _passed(row: Any) -> Passed:
     credential = None
     if row.credential is not None:
         credential = Credential(CredentialKind(row.credential_kind), row.credential)

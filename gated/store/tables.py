@@ -42,9 +42,10 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""`passes`: the number of the last change of a pass. `presence`: the passage up to which the table of presence
-is written. `register`: the number of the last change of a dwelling or a list. `published`: the outbox id up to which all messages were
-acknowledged. `settled`: the passage up to which openings were settled at a start."""
+"""`passes`: the number of the last change of a pass. `presence`: the passage up to which the table of
+presence is written. `register`: the number of the last change of a dwelling or a list. `published`: the
+outbox id up to which all messages were acknowledged. `settled`: the passage up to which openings were settled
+at a start."""
 
 passes = Table(
     "passes",
@@ -59,7 +60,9 @@ passes = Table(
     Column("valid_until", BigInteger, nullable=False),
     Column("hours", Text, nullable=False),  # JSON list of [days, since, until]
     Column("limits", Text, nullable=False),  # JSON object
-    Column("attestations", Text, nullable=False, server_default="[]"),  # JSON list of [kind, day, day or null]
+    Column(
+        "attestations", Text, nullable=False, server_default="[]"
+    ),  # JSON list of [kind, day, day or null]
     Column("state", Text, nullable=False),
     Column("revoked_at", BigInteger),
     Column("revoked_reason", Text),

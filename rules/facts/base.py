@@ -21,7 +21,8 @@ _Compute = TypeVar("_Compute", bound=Compute)
 
 
 class FactType(StrEnum):
-    """The type of a fact. All but TEXT are CEL's; TEXT (a sentence part in two languages) can only be said."""
+    """The type of a fact. All but TEXT are CEL's; TEXT (a sentence part in two languages) can only be
+    said."""
 
     BOOL = "bool"
     INT = "int"
@@ -63,8 +64,8 @@ def fact(
 class Case:
     """A situation at a time, as the facts look at it.
 
-    `local`: now, on the site's clock. `subject`: the pass that it is judged by, one of the exact candidates, or
-    else the nearest; `held`: the pass itself. `near`: the passes that the credential may nearly mean, the
+    `local`: now, on the site's clock. `subject`: the pass that it is judged by, one of the exact candidates,
+    or else the nearest; `held`: the pass itself. `near`: the passes that the credential may nearly mean, the
     likeliest first: nearest, and of the equally near ones a live one; none where there is an exact one.
     `proofs`: the demanded proofs that the pass lacks, and those that it has, but outdated.
 
@@ -80,7 +81,9 @@ class Case:
     near: Sequence[Candidate]
     proofs: tuple[list[Proof], list[Proof]]
 
-    def __init__(self, situation: Situation, now: datetime, ground: Ground, subject: Candidate | None) -> None:
+    def __init__(
+        self, situation: Situation, now: datetime, ground: Ground, subject: Candidate | None
+    ) -> None:
         self.situation = situation
         self.now = now
         self.ground = ground

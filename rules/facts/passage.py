@@ -92,7 +92,7 @@ def _(case: Case) -> str:
     "passage.plate_color",
     FactType.STRING,
     "车牌颜色：blue 蓝、yellow 黄、green 绿、white 白、black 黑、yellow_green 黄绿；未知为空",
-    "colour of the plate as the camera saw it: blue, yellow, green, white, black, yellow_green; empty if unknown",
+    "colour of the plate as seen: blue, yellow, green, white, black, yellow_green; empty if unknown",
 )
 def _(case: Case) -> str:
     return case.situation.details.get("plate_color", "").lower()

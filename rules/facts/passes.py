@@ -34,8 +34,8 @@ def _(case: Case) -> str:
 @fact(
     "match.distance",
     FactType.DOUBLE,
-    "与出入证凭证的差异；0 为一致，易混字符各计 1 以下，其他改动各计 1",
-    "how far the read is from the pass's credential: 0.0 is equal; look-alikes cost less than 1.0, other edits 1.0",
+    "与出入证凭证的差异；0 为一致，易混字符各计 0.5，其他改动各计 1",
+    "how far the read is from the pass's credential: 0.0 is equal; look-alikes cost 0.5, other edits 1.0",
 )
 def _(case: Case) -> float:
     subject = case.subject
@@ -138,7 +138,10 @@ def _(case: Case) -> bool:
 
 
 @fact(
-    "pass.expired_hours", FactType.INT, "过期的整小时数，未过期为 0", "full hours since it expired; 0 if it has not"
+    "pass.expired_hours",
+    FactType.INT,
+    "过期的整小时数，未过期为 0",
+    "full hours since it expired; 0 if it has not",
 )
 def _(case: Case) -> int:
     held = case.held
@@ -146,7 +149,10 @@ def _(case: Case) -> int:
 
 
 @fact(
-    "pass.expired_days", FactType.INT, "过期的整天数，未过期为 0", "full days since it expired; 0 if it has not"
+    "pass.expired_days",
+    FactType.INT,
+    "过期的整天数，未过期为 0",
+    "full days since it expired; 0 if it has not",
 )
 def _(case: Case) -> int:
     held = case.held
@@ -183,7 +189,9 @@ def _(case: Case) -> bool:
     return held is not None and (held.entrances is None or case.situation.entrance in held.entrances)
 
 
-@fact("pass.entrances", FactType.STRINGS, "适用的出入口，空为全部", "the entrances that it is for; empty: all")
+@fact(
+    "pass.entrances", FactType.STRINGS, "适用的出入口，空为全部", "the entrances that it is for; empty: all"
+)
 def _(case: Case) -> list[str]:
     held = case.held
     return [] if held is None or held.entrances is None else list(held.entrances)
@@ -252,7 +260,9 @@ def _(case: Case) -> list[str]:
     return [proof.kind for proof in case.proofs[0]]
 
 
-@fact("proof.outdated", FactType.STRINGS, "已过期的证明种类", "kinds of the demanded proofs that are outdated")
+@fact(
+    "proof.outdated", FactType.STRINGS, "已过期的证明种类", "kinds of the demanded proofs that are outdated"
+)
 def _(case: Case) -> list[str]:
     return [proof.kind for proof in case.proofs[1]]
 
@@ -294,4 +304,6 @@ def _(case: Case) -> str:
 @fact("holder.lease_ended", FactType.BOOL, "租约已到期", "whether the lease of the dwelling is over")
 def _(case: Case) -> bool:
     dwelling = _dwelling(case)
-    return dwelling is not None and dwelling.lease_until is not None and case.local.date() > dwelling.lease_until
+    return (
+        dwelling is not None and dwelling.lease_until is not None and case.local.date() > dwelling.lease_until
+    )

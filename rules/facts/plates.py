@@ -1,7 +1,7 @@
 """What kind of plate a normalised plate is, by its writing alone.
 
-Grammar: province, letter, five (or, for new-energy vehicles, six) characters; 警 学 港 澳 挂 使 领 急 at an end
-(GA 36-2018); 应急 plates of the fire and rescue force end in 应急 or X…; WJ and 武警 plates begin so.
+Grammar: province, letter, five (or, for new-energy vehicles, six) characters; 警 学 港 澳 挂 使 领 急 at an
+end (GA 36-2018); 应急 plates of the fire and rescue force end in 应急 or X…; WJ and 武警 plates begin so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ _ENDS = {
 }
 _PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
 _ORDINARY = re.compile(f"[{_PROVINCES}][A-Z][0-9A-HJ-NP-Z]{{5}}").fullmatch
-_NEW_ENERGY = re.compile(f"[{_PROVINCES}][A-Z](?:[A-HJK][0-9A-HJ-NP-Z][0-9]{{4}}|[0-9]{{5}}[A-HJK])").fullmatch
+_NEW_ENERGY = re.compile(
+    f"[{_PROVINCES}][A-Z](?:[A-HJK][0-9A-HJ-NP-Z][0-9]{{4}}|[0-9]{{5}}[A-HJK])"
+).fullmatch
 _ARMED_POLICE = re.compile(f"WJ[{_PROVINCES}]?[0-9A-Z]{{4,6}}").fullmatch
 _MILITARY = re.compile("[QVKHBSLJNGCE][A-Z][0-9]{5}").fullmatch
 

@@ -63,7 +63,12 @@ def hours(windows: Sequence[HourWindow]) -> Text:
     return Text("；".join(zh), "; ".join(en))
 
 
-@fact("subject", FactType.TEXT, "通行的车（人）：车牌、卡号或“该车”", "what passes: the plate, the card, or this vehicle")
+@fact(
+    "subject",
+    FactType.TEXT,
+    "通行的车（人）：车牌、卡号或“该车”",
+    "what passes: the plate, the card, or this vehicle",
+)
 def _(case: Case) -> Text:
     credential = case.situation.credential
     if credential is None:
@@ -86,7 +91,12 @@ def _(case: Case) -> Text:
     return _entrance(case, case.situation.entrance)
 
 
-@fact("pass.entrance_names", FactType.TEXT, "出入证适用的出入口名称", "names of the entrances that the pass is for")
+@fact(
+    "pass.entrance_names",
+    FactType.TEXT,
+    "出入证适用的出入口名称",
+    "names of the entrances that the pass is for",
+)
 def _(case: Case) -> Text:
     held = case.held
     names = [_entrance(case, one) for one in (held.entrances or ())] if held is not None else []
@@ -105,7 +115,12 @@ def _(case: Case) -> Text:
     return span(timedelta(0) if held is None else case.now - held.valid_until)
 
 
-@fact("pass.revoked_when", FactType.TEXT, "注销时间，如“于11月15日06:00”；未知为空", "when it was revoked, as ' on 15 Nov 06:00'; empty if unknown")
+@fact(
+    "pass.revoked_when",
+    FactType.TEXT,
+    "注销时间，如“于11月15日06:00”；未知为空",
+    "when it was revoked, as ' on 15 Nov 06:00'; empty if unknown",
+)
 def _(case: Case) -> Text:
     held = case.held
     if held is None or held.revoked_at is None:
@@ -119,7 +134,12 @@ def _(case: Case) -> Text:
     return _names(proof.name for proof in case.proofs[0])
 
 
-@fact("proof.outdated_names", FactType.TEXT, "已过期的证明名称", "names of the demanded proofs that are outdated")
+@fact(
+    "proof.outdated_names",
+    FactType.TEXT,
+    "已过期的证明名称",
+    "names of the demanded proofs that are outdated",
+)
 def _(case: Case) -> Text:
     return _names(proof.name for proof in case.proofs[1])
 

@@ -141,7 +141,12 @@ def _(case: Case) -> int:
     )
 
 
-@fact("site.occupancy", FactType.INT, "凭出入证在内的车辆（人）数", "how many vehicles or people are inside on passes")
+@fact(
+    "site.occupancy",
+    FactType.INT,
+    "凭出入证在内的车辆（人）数",
+    "how many vehicles or people are inside on passes",
+)
 def _(case: Case) -> int:
     return case.situation.site.occupancy(case.now)
 

@@ -5,11 +5,10 @@ vehicles have none, some are misread by one look-alike.
 
 `rules.decisions`: whole decisions a second (sentences, alerts, receipt, nearest miss) on one core, beside the
 hand-written ones, which have neither receipt nor nearest miss; at least 0.15 of them is asked.
-`rules.outcomes`: the bare outcome on both sides (0.5 would be the moonshot).
-`rules.p99`: of one whole decision; at most 0.2 ms is asked.
-`rules.engine`: the same conditions, rule by rule in the CEL engine, without the way over Python.
-With --peers (installed once into .cache): the same conditions in rule-engine 5 and cel-python, over facts that
-are there already.
+`rules.outcomes`: the bare outcome on both sides (0.5 would be the moonshot). `rules.p99`: of one whole
+decision; at most 0.2 ms is asked. `rules.engine`: the same conditions, rule by rule in the CEL engine,
+without the way over Python. With --peers (installed once into .cache): the same conditions in rule-engine 5
+and cel-python, over facts that are there already.
 
     python -m tests.benchmarks.rules [--seconds 2] [--rounds 5] [--peers]
 """
@@ -141,7 +140,9 @@ def flat(policy: Policy, cases: Sequence[Situation]) -> list[dict[str, Any]]:
         subject = situation.candidates[0] if situation.candidates else None
         facts = Facts(Case(situation, NOW, policy.ground, subject), lane.table)
         names = {name for rule in lane.deciding for name in rule.condition.names}
-        found.append({name: lane.constants[name] if name in lane.constants else facts[name] for name in names})
+        found.append(
+            {name: lane.constants[name] if name in lane.constants else facts[name] for name in names}
+        )
     return found
 
 
@@ -189,7 +190,9 @@ def cel_python_rate(policy: Policy, cases: Sequence[Situation], seconds: float) 
 
 def main() -> int:
     """Runs the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="for each side and round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", action="store_true", help="also rule-engine 5 and cel-python")

@@ -1,4 +1,5 @@
-"""The village policy that gated ships with, as somebody would write it in Python by hand: the peer of `rules`.
+"""The village policy that gated ships with, as somebody would write it in Python by hand: the peer of
+`rules`.
 
 The same rules in the same order over the same situations, with the same sentences; without receipts, nearest
 misses and a policy that anybody could change. A test keeps the two of one mind.
@@ -64,7 +65,7 @@ def decide(situation: Situation, now: datetime, zone: tzinfo) -> Decision:
     )
 
 
-def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
+def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:  # noqa: PLR0912  # a list of rules
     """The first rule that decides."""
     site, credential, entering = situation.site, situation.credential, situation.direction is Direction.IN
     exact = situation.candidates
@@ -75,7 +76,10 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
     if ListName.EMERGENCY in lists or (
         is_plate and credential is not None and plate_kind(credential.value) in _ON_DUTY
     ):
-        text = Text(f"{subject.zh}为应急车辆，立即放行。", f"{subject.en} is an emergency vehicle; let through at once.")
+        text = Text(
+            f"{subject.zh}为应急车辆，立即放行。",
+            f"{subject.en} is an emergency vehicle; let through at once.",
+        )
         return Said(Outcome.GRANT, "emergency_vehicle", text, Severity.NOTICE, known)
     if situation.lane_mode is LaneMode.CLOSED:
         text = Text("本通道已关闭，请走其他通道。", "This lane is closed; use another lane.")
@@ -87,10 +91,16 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
         )
         return Said(Outcome.DENY, "blocked", text, Severity.CRITICAL, known)
     if situation.details.get("fake_plate") == "true":
-        text = Text(f"摄像机认为{subject.zh}是假牌，请人工核验。", f"The camera takes the plate {subject.en} for a forgery; check it by eye.")
+        text = Text(
+            f"摄像机认为{subject.zh}是假牌，请人工核验。",
+            f"The camera takes the plate {subject.en} for a forgery; check it by eye.",
+        )
         return Said(Outcome.REFER, "fake_plate", text, Severity.WARNING, known)
     if credential is None:
-        text = Text("未能识别车牌，请人工核验。", "No plate could be read; check by eye, then open by hand or turn back.")
+        text = Text(
+            "未能识别车牌，请人工核验。",
+            "No plate could be read; check by eye, then open by hand or turn back.",
+        )
         return Said(Outcome.REFER, "unreadable", text, Severity.NOTICE)
     confidence = 1.0 if situation.confidence is None else situation.confidence
     near: Sequence[Candidate] = ()
@@ -99,7 +109,10 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
     else:
         near = situation.near()
         if not near:
-            text = Text(f"{subject.zh}没有出入证。可在门岗登记办理。", f"{subject.en} has no pass. One can be issued at the guard post.")
+            text = Text(
+                f"{subject.zh}没有出入证。可在门岗登记办理。",
+                f"{subject.en} has no pass. One can be issued at the guard post.",
+            )
             return Said(Outcome.REFER, "no_pass", text, Severity.NOTICE)
         found = near[0]
         others = {one.facts.pass_id for one in near if one.facts.valid_from <= now < one.facts.valid_until}
@@ -135,7 +148,8 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
     if held.entrances is not None and situation.entrance not in held.entrances:
         names = ", ".join(held.entrances)
         text = Text(
-            f"{subject.zh}的出入证不适用于本出入口，请走：{names}。", f"The pass of {subject.en} is for other entrances: {names}."
+            f"{subject.zh}的出入证不适用于本出入口，请走：{names}。",
+            f"The pass of {subject.en} is for other entrances: {names}.",
         )
         return Said(Outcome.REFER, "other_entrance", text, Severity.NOTICE, pass_id)
     if held.hours and not within_hours(held.hours, now.astimezone(zone)):
@@ -146,12 +160,22 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
         )
         return Said(Outcome.REFER, "outside_hours", text, Severity.NOTICE, pass_id)
     if confidence < 0.6:
-        text = Text(f"{subject.zh}识别不够清晰，请人工核对车牌。", f"{subject.en} was not read clearly; compare the plate by eye.")
+        text = Text(
+            f"{subject.zh}识别不够清晰，请人工核对车牌。",
+            f"{subject.en} was not read clearly; compare the plate by eye.",
+        )
         return Said(Outcome.REFER, "low_confidence", text, Severity.NOTICE, pass_id)
     if entering:
         dwelling = site.dwelling(held.dwelling_id) if held.dwelling_id is not None else None
-        if dwelling is not None and dwelling.lease_until is not None and now.astimezone(zone).date() > dwelling.lease_until:
-            text = Text(f"{subject.zh}持证人的租约已到期，请到村委会更新登记。", f"The lease of the holder of {subject.en} is over; the village office must renew the entry.")
+        if (
+            dwelling is not None
+            and dwelling.lease_until is not None
+            and now.astimezone(zone).date() > dwelling.lease_until
+        ):
+            text = Text(
+                f"{subject.zh}持证人的租约已到期，请到村委会更新登记。",
+                f"The lease of the holder of {subject.en} is over; the village office must renew the entry.",
+            )
             return Said(Outcome.REFER, "lease_ended", text, Severity.NOTICE, pass_id)
         limits = dict(held.limits)
         presence = site.presence(held.pass_id)
@@ -161,7 +185,11 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:
             today = presence.today if presence.day == now.astimezone(zone).date() else 0
             if limits.get("visits_per_day") and today >= limits["visits_per_day"]:
                 return Said(Outcome.REFER, "visits_today_used_up", _LET_THROUGH, Severity.NOTICE, pass_id)
-            if limits.get("visit_hours") and presence.first_entry is not None and (now - presence.first_entry) // _HOUR >= limits["visit_hours"]:
+            if (
+                limits.get("visit_hours")
+                and presence.first_entry is not None
+                and (now - presence.first_entry) // _HOUR >= limits["visit_hours"]
+            ):
                 return Said(Outcome.REFER, "visit_over", _LET_THROUGH, Severity.NOTICE, pass_id)
         if limits.get("vehicles") and site.others_inside(held.pass_id, credential, now) >= limits["vehicles"]:
             return Said(Outcome.REFER, "vehicles_inside", _LET_THROUGH, Severity.NOTICE, pass_id)
@@ -193,7 +221,9 @@ def _told(situation: Situation, now: datetime, said: Said) -> list[AlertDraft]:
     elif situation.direction is Direction.OUT and situation.candidates:
         held = situation.candidates[0].facts
         allowed = dict(held.limits).get("stay_hours", 0)
-        since = site.inside_since(held.pass_id, credential, now) if allowed and credential is not None else None
+        since = (
+            site.inside_since(held.pass_id, credential, now) if allowed and credential is not None else None
+        )
         if since is not None and (now - since) // _MINUTE >= allowed * 60:
             found.append(_draft(situation, "overstay"))
     return found
@@ -202,7 +232,10 @@ def _told(situation: Situation, now: datetime, said: Said) -> list[AlertDraft]:
 def _draft(situation: Situation, reason: str) -> AlertDraft:
     shown = situation.credential.value if situation.credential is not None else ""
     return AlertDraft(
-        severity=Severity.WARNING, reason=reason, text=_LET_THROUGH, fold_key=f"{situation.lane}|{reason}|{shown}"
+        severity=Severity.WARNING,
+        reason=reason,
+        text=_LET_THROUGH,
+        fold_key=f"{situation.lane}|{reason}|{shown}",
     )
 
 

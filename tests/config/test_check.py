@@ -438,10 +438,15 @@ async def test_the_parts_come_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     file = tmp_path / "gated.yaml"
     text = changed("/var/lib/gated/gated.db", str(tmp_path / "g.db"))
     text += f"mqtt: {{port: {free_port()}}}\napi: {{port: {free_port()}}}\n"
-    file.write_text(text + "policy: {no_pass: grant}\n")
+    file.write_text(text + "policy: {file: policy.yaml}\n")
     file.chmod(0o666)
     results = await check(file, load_adapter, now=lambda: NOW, unparsed=logs.Unparsed(), with_devices=False)
     parts = [(result.part, result.state.value) for result in results]
-    assert parts[:4] == [("config", "ok"), ("config", "warning"), ("secrets", "ok"), ("policy", "warning")]
+    assert parts[:4] == [
+        ("config", "ok"),
+        ("config", "warning"),
+        ("secrets", "ok"),
+        ("policy", "misconfigured"),
+    ]
     assert [part for part, _ in parts[4:]] == ["clock", "install", "store", "store", "broker", "http"]
     assert ("broker", "offline") in parts

@@ -25,7 +25,7 @@ CASES = [
     ("an entrance's grid", "grid: g1", "grid: all",
      Changes(lanes_changed=("gate-in",), sections=("entrances",))),
     ("an entrance's name", "name: gate,", "name: Gate,", Changes(sections=("entrances",))),
-    ("the policy", "grids:", "policy: {no_pass: deny}\ngrids:", Changes(sections=("policy",))),
+    ("the policy", "grids:", "policy: {file: /etc/gated/p.yaml}\ngrids:", Changes(sections=("policy",))),
     ("the log level", "grids:", "log: {level: debug}\ngrids:", Changes(sections=("log",))),
     ("the site's name", "en: Village", "en: Town", Changes(sections=("site",))),
     ("the site's id", "{id: village", "{id: town", Changes(sections=("site",), restart=("site.id",))),

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from gated.config import ConfigErrors, load, loads
-from gated.config.models import PolicySettings
-from gated.domain import Direction, Outcome
+from gated.domain import Direction
 from gated.ports import Secret
-from rules import Policy
 from tests.config.texts import GOOD, changed, load_adapter, site
 
 
@@ -176,8 +174,8 @@ CASES: list[tuple[str, str, str, str]] = [
      "2 store.url: holds a password; leave it out and use ~/.pgpass or the variable PGPASSWORD"),
     ("a port that there is not", "grids:", "api: {port: 99999}\ngrids:",
      "3 api.port: 99999 must be between 0 and 65535"),
-    ("an outcome that there is not", "grids:", "policy: {no_pass: maybe}\ngrids:",
-     "3 policy.no_pass: 'maybe' is not one of: grant, refer or deny"),
+    ("a policy in this file", "grids:", "policy: {no_pass: refer}\ngrids:",
+     "3 policy.no_pass: unknown key -> there are: file"),
     ("a list that is none", "cameras: [cam]", "cameras: cam",
      "12 lanes[0].cameras: 'cam' is not a list (- item)"),
     ("a client certificate without its key", "grids:", "mqtt: {tls: {cert: a.pem}}\ngrids:",
@@ -248,10 +246,3 @@ def test_the_fire_contact_may_be_shared_by_lanes() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors, match="cannot be read: No such file"):
         load(tmp_path / "none.yaml", load_adapter)
-
-
-def test_policy_has_the_parameters_of_the_rules() -> None:
-    fields = {name for name in Policy.__dataclass_fields__ if name not in ("timezone", "entrances")}
-    assert set(PolicySettings.model_fields) == fields
-    assert Policy(**PolicySettings().model_dump()) == Policy()
-    assert site(GOOD + "policy: {no_pass: deny}\n").policy.no_pass is Outcome.DENY

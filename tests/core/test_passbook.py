@@ -199,7 +199,8 @@ TestExact = Exact.TestCase
 
 @pytest.mark.parametrize("count", [1_000, 20_000])
 def test_memory_of_one_credential_is_small(count: int) -> None:
-    """About 200 bytes; a million passes then fit a small box. The figure itself is `scripts/bench idle`."""
+    """About 200 bytes, and at most 700 more for near matches as long as their index is kept; a million passes
+    then fit a small box. The figures themselves are `scripts/bench idle` and `match`."""
     import tracemalloc
 
     one = make("A", "津A12345")
@@ -210,4 +211,4 @@ def test_memory_of_one_credential_is_small(count: int) -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(book) == count
-    assert used / count < 320
+    assert used / count < 1000

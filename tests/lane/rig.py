@@ -33,7 +33,9 @@ from gated.lane import InputRef, Lanes, LaneSettings, Parts, PositionRef
 from gated.passbook import Passbook, follow
 from gated.ports import DeviceUnavailable, Opened, Pulse
 from gated.store import OpeningRecord, Store, openings, passages, passes
-from rules import Policy
+from rules.memory import Memory
+from rules.situation import NOTHING
+from tests.rules.policies import SHANGHAI, default_policy
 
 
 class Hands:
@@ -148,7 +150,9 @@ class Rig:
         self.parts = Parts(
             recorder=store,
             passbook=self.book,
-            policy=Policy(),
+            policy=default_policy(),
+            memory=Memory(SHANGHAI),
+            site=NOTHING,
             desk=AlertDesk({"east": "g01"}, "root"),
             clock=self.clock,
             find=lambda device: self.barrier if device == "relay" else None,

@@ -118,7 +118,7 @@ async def test_two_neighbours_with_near_plates_are_both_let_in(tmp_path: Path) -
 async def test_a_misread_then_the_right_plate_is_let_in_as_a_correction(tmp_path: Path) -> None:
     async with site(tmp_path) as rig:
         await rig.issue(PLATE)
-        first = await rig.pass_("津A1234S")
+        first = await rig.pass_("津A1234X")
         rig.hands.go(0.5)
         second = await rig.pass_(PLATE)
         assert (first.granted, second.granted) == (False, True)

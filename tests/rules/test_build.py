@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gated.config.errors import ConfigErrors
-from tests.rules.policies import HEAD, LAST, SITE, policy_of
 from gated.policy import load
+from tests.rules.policies import HEAD, LAST, SITE, policy_of
 
 # name: rules (a line each), what stands before them, what is said: "line:column path: message" and the hint
 WRONG: dict[str, tuple[str, str, str, str]] = {
@@ -42,15 +42,30 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     ),
     "a sentence with half a brace": ("{id: a, when: pass.live, then: deny, say: 'x { y'}", "", "4:", "{{"),
     "no sentence": ("{id: a, when: pass.live, then: deny}", "", "4:5 rules[0] (a): has no sentence", ""),
-    "an alert rule without an alert": ("{id: a, when: pass.live, then: alert, say: x}", "", "4:5 rules[0] (a): only alerts", ""),
-    "an outcome that there is not": ("{id: a, then: open, say: x}", "", "4:13 rules[0] (a).then: 'open' is not one of", ""),
+    "an alert rule without an alert": (
+        "{id: a, when: pass.live, then: alert, say: x}",
+        "",
+        "4:5 rules[0] (a): only alerts",
+        "",
+    ),
+    "an outcome that there is not": (
+        "{id: a, then: open, say: x}",
+        "",
+        "4:13 rules[0] (a).then: 'open' is not one of",
+        "",
+    ),
     "the same id twice": (
         "{id: a, when: pass.live, then: deny, say: x}\n{id: a, when: pass.here, then: deny, say: x}",
         "",
         "5:6 rules[1] (a).id: the id 'a' is taken by rules[0]",
         "",
     ),
-    "an unknown key": ("{id: a, wen: pass.live, then: grant}", "", "4:13 rules[0] (a).wen: unknown key", "did you mean 'when'"),
+    "an unknown key": (
+        "{id: a, wen: pass.live, then: grant}",
+        "",
+        "4:13 rules[0] (a).wen: unknown key",
+        "did you mean 'when'",
+    ),
     "an entrance that there is not": (
         "{id: a, when: pass.live, then: grant, only: {entrances: wst}}",
         "",
@@ -82,8 +97,9 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "",
     ),
     "a rule behind two that share all": (
-        "{id: a, when: passage.direction == 'in', then: deny, say: x}\n"
-        "{id: b, when: passage.direction == 'out', then: deny, say: x}\n{id: c, when: pass.live, then: grant}",
+        """{id: a, when: passage.direction == 'in', then: deny, say: x}
+        {id: b, when: passage.direction == 'out', then: deny, say: x}
+        {id: c, when: pass.live, then: grant}""",
         "",
         "6:19 rules[2] (c).when: can never hold",
         "",
@@ -141,7 +157,9 @@ def test_says_what_is_wrong_and_where(rules: str, head: str, said: str, hint: st
 def test_a_policy_that_can_end_undecided() -> None:
     with pytest.raises(ConfigErrors, match="can end undecided"):
         policy_of("{id: a, when: pass.live, then: grant}", last="")
-    policy_of("{id: a, when: pass.live, then: grant}\n{id: b, when: '!pass.live', then: refer, say: x}", last="")
+    policy_of(
+        "{id: a, when: pass.live, then: grant}\n{id: b, when: '!pass.live', then: refer, say: x}", last=""
+    )
 
 
 def test_every_direction_decided_is_decided() -> None:
@@ -153,15 +171,12 @@ def test_every_direction_decided_is_decided() -> None:
 
 
 def test_a_rule_reached_at_one_lane_only_is_reached() -> None:
-    policy_of(
-        "{id: a, then: grant, only: {entrances: west}}\n{id: b, when: pass.live, then: grant}"
-    )
+    policy_of("{id: a, then: grant, only: {entrances: west}}\n{id: b, when: pass.live, then: grant}")
 
 
 def test_the_place_inside_a_condition_of_several_lines() -> None:
-    text = (
-        f"{HEAD}rules:\n  - id: a\n    when: |\n      pass.live\n        && pass.knd == 'x'\n    then: grant\n{LAST}"
-    )
+    rule = "  - id: a\n    when: |\n      pass.live\n        && pass.knd == 'x'\n    then: grant\n"
+    text = f"{HEAD}rules:\n{rule}{LAST}"
     with pytest.raises(ConfigErrors) as caught:
         load(text, SITE, name="p.yaml")
     assert (caught.value.problems[0].line, caught.value.problems[0].column) == (7, 12)

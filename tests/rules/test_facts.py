@@ -62,9 +62,13 @@ situations = st.builds(
     credential=st.none()
     | st.builds(Credential, st.sampled_from(CredentialKind), st.text(min_size=1, max_size=10)),
     confidence=st.none() | st.floats(0, 1),
-    candidates=st.sampled_from([[], [Candidate(VALID)], [Candidate(replace(VALID, state=PassState.REVOKED))]]),
-    near=st.sampled_from([lambda: [], lambda: [Candidate(VALID, 0.5, "5:8→B", "津A12B45")]]),
-    details=st.dictionaries(st.sampled_from(["plate_color", "vehicle_class", "fake_plate"]), st.text(max_size=8)),
+    candidates=st.sampled_from(
+        [[], [Candidate(VALID)], [Candidate(replace(VALID, state=PassState.REVOKED))]]
+    ),
+    near=st.sampled_from([list, lambda: [Candidate(VALID, 0.5, "5:8→B", "津A12B45")]]),
+    details=st.dictionaries(
+        st.sampled_from(["plate_color", "vehicle_class", "fake_plate"]), st.text(max_size=8)
+    ),
     site=st.just(NOTHING),
 )
 
@@ -111,18 +115,34 @@ def test_kinds_of_plates(plate: str, kind: str) -> None:
     assert kind in PLATE_KINDS
 
 
-TENANCY = Proof("tenancy", Text("租赁登记", "tenancy"), frozenset({"tenant"}), frozenset({"east"}), date(2026, 11, 1), date(2026, 11, 30), 365)
+TENANCY = Proof(
+    "tenancy",
+    Text("租赁登记", "tenancy"),
+    frozenset({"tenant"}),
+    frozenset({"east"}),
+    date(2026, 11, 1),
+    date(2026, 11, 30),
+    365,
+)
 TENANT = replace(VALID, kind="tenant")
 GOOD = Attestation("tenancy", date(2026, 6, 1))
+
+
+def with_proof(issued: date, until: date | None = None) -> Any:
+    return replace(TENANT, attestations=(Attestation("tenancy", issued, until),))
+
+
 PROOFS: dict[str, tuple[Any, str, datetime, list[str], list[str]]] = {
     "missing": (TENANT, "east", NOON, ["tenancy"], []),
     "there": (replace(TENANT, attestations=(GOOD,)), "east", NOON, [], []),
-    "too old": (replace(TENANT, attestations=(Attestation("tenancy", date(2025, 11, 17)),)), "east", NOON, [], ["tenancy"]),
-    "its last day": (replace(TENANT, attestations=(Attestation("tenancy", date(2025, 11, 18)),)), "east", NOON, [], []),
-    "expired": (replace(TENANT, attestations=(replace(GOOD, valid_until=date(2026, 11, 17)),)), "east", NOON, [], ["tenancy"]),
-    "valid through today": (replace(TENANT, attestations=(replace(GOOD, valid_until=date(2026, 11, 18)),)), "east", NOON, [], []),
-    "not issued yet": (replace(TENANT, attestations=(Attestation("tenancy", date(2026, 12, 1)),)), "east", NOON, [], ["tenancy"]),
-    "of two the good one counts": (replace(TENANT, attestations=(Attestation("tenancy", date(2020, 1, 1)), GOOD)), "east", NOON, [], []),
+    "too old": (with_proof(date(2025, 11, 17)), "east", NOON, [], ["tenancy"]),
+    "its last day": (with_proof(date(2025, 11, 18)), "east", NOON, [], []),
+    "expired": (with_proof(date(2026, 6, 1), date(2026, 11, 17)), "east", NOON, [], ["tenancy"]),
+    "valid through today": (with_proof(date(2026, 6, 1), date(2026, 11, 18)), "east", NOON, [], []),
+    "not issued yet": (with_proof(date(2026, 12, 1)), "east", NOON, [], ["tenancy"]),
+    "of two the good one counts": (
+        replace(TENANT, attestations=(Attestation("tenancy", date(2020, 1, 1)), GOOD)), "east", NOON, [], []
+    ),
     "another kind of pass": (VALID, "east", NOON, [], []),
     "another entrance": (TENANT, "west", NOON, [], []),
     "before its days": (TENANT, "east", datetime(2026, 10, 31, 12, tzinfo=SHANGHAI), [], []),
@@ -131,7 +151,9 @@ PROOFS: dict[str, tuple[Any, str, datetime, list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize(("held", "entrance", "now", "missing", "outdated"), PROOFS.values(), ids=[*PROOFS])
-def test_demanded_proofs(held: Any, entrance: str, now: datetime, missing: list[str], outdated: list[str]) -> None:
+def test_demanded_proofs(
+    held: Any, entrance: str, now: datetime, missing: list[str], outdated: list[str]
+) -> None:
     held = replace(held, valid_until=NOON + timedelta(days=400))
     found = asked(facts(held, entrance=entrance), now=now, ground=Ground(zone=SHANGHAI, proofs=(TENANCY,)))
     assert (found["proof.missing"], found["proof.outdated"]) == (missing, outdated)
@@ -153,7 +175,11 @@ class Village(Nothing):
 
 def test_what_the_site_knows() -> None:
     found = asked(facts(replace(VALID, dwelling_id="D1"), site=Village()))
-    assert (found["holder.grid"], found["holder.tenure"], found["holder.lease_ended"]) == ("g1", "rented", True)
+    assert (found["holder.grid"], found["holder.tenure"], found["holder.lease_ended"]) == (
+        "g1",
+        "rented",
+        True,
+    )
     assert (found["lists.watch"], found["lists.block"], found["history.refusals"]) == (True, False, 4)
 
 

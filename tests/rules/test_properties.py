@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -172,13 +171,15 @@ FAILING: dict[str, tuple[str, Outcome, str, list[str]]] = {
         [RULE_FAILED],
     ),
     "also where a later rule would grant": (
-        "{id: a, when: 10 / presence.entries > 2, then: deny, say: no}\n{id: b, when: pass.live, then: grant}",
+        """{id: a, when: 10 / presence.entries > 2, then: deny, say: no}
+        {id: b, when: pass.live, then: grant}""",
         Outcome.REFER,
         RULE_FAILED,
         [RULE_FAILED],
     ),
     "an earlier rule has decided": (
-        "{id: a, when: pass.live, then: grant}\n{id: b, when: 10 / presence.entries > 2, then: deny, say: no}",
+        """{id: a, when: pass.live, then: grant}
+        {id: b, when: 10 / presence.entries > 2, then: deny, say: no}""",
         Outcome.GRANT,
         "a",
         [],
@@ -196,9 +197,9 @@ FAILING: dict[str, tuple[str, Outcome, str, list[str]]] = {
         [],
     ),
     "an alert that fails is told, and decides nothing": (
-        "{id: a, when: pass.live, then: grant}\n"
-        "{id: b, when: 10 / presence.entries > 2, then: alert, say: x, alert: info}\n"
-        "{id: c, when: pass.live, then: alert, say: y, alert: info}",
+        """{id: a, when: pass.live, then: grant}
+        {id: b, when: 10 / presence.entries > 2, then: alert, say: x, alert: info}
+        {id: c, when: pass.live, then: alert, say: y, alert: info}""",
         Outcome.GRANT,
         "a",
         [RULE_FAILED, "c"],
@@ -242,7 +243,9 @@ def test_evaluation_is_bounded() -> None:
     ids=st.lists(st.sampled_from(["P1", "P2", "P3"]), min_size=2, max_size=4),
     distance=st.floats(0.05, 1.5),
 )
-def test_a_fuzzed_plate_with_a_rival_is_shown_to_a_person(plate: str, ids: list[str], distance: float) -> None:
+def test_a_fuzzed_plate_with_a_rival_is_shown_to_a_person(
+    plate: str, ids: list[str], distance: float
+) -> None:
     rivals = [Candidate(replace(VALID, pass_id=one), distance, "", f"津A{one}") for one in ids]
     situation = facts(credential=Credential(CredentialKind.PLATE, plate), confidence=1.0, near=lambda: rivals)
     policy = policy_of("{id: a, when: pass.live, then: grant}")
@@ -255,10 +258,12 @@ def test_a_fuzzed_plate_with_a_rival_is_shown_to_a_person(plate: str, ids: list[
 
 def test_a_grant_that_needs_no_pass_stands_beside_a_near_match() -> None:
     rivals = [Candidate(replace(VALID, pass_id=one), 0.5, "", "x") for one in ("P1", "P2")]
-    policy = policy_of("{id: a, when: pass.found && pass.kind == 'none', then: deny, say: no}", last="  - {id: z, then: grant}\n")
+    policy = policy_of(
+        "{id: a, when: pass.found && pass.kind == 'none', then: deny, say: no}",
+        last="  - {id: z, then: grant}\n",
+    )
     decision = decide(policy, facts(near=lambda: rivals), NOON)
     assert (decision.outcome, decision.rule_id, decision.pass_id) == (Outcome.GRANT, "z", None)
-
 
 
 def test_times_are_aware() -> None:

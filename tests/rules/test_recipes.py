@@ -50,8 +50,16 @@ def with_piece(piece: str) -> str:
 @pytest.mark.parametrize(("piece", "cases"), recipes().values(), ids=[*recipes()])
 def test_a_recipe_works_as_it_stands(piece: str, cases: str) -> None:
     policy = load(with_piece(piece), ANYWHERE, name="recipe")
-    defaults = {"entrance": "east", "direction": "in", "at": "2026-11-18T12:00", "plate": "津A12345", "confidence": 0.95}
-    table = CasesModel.model_validate({"cases": 1, "defaults": defaults, **parse(cases.encode(), "cases").data})
+    defaults = {
+        "entrance": "east",
+        "direction": "in",
+        "at": "2026-11-18T12:00",
+        "plate": "津A12345",
+        "confidence": 0.95,
+    }
+    table = CasesModel.model_validate(
+        {"cases": 1, "defaults": defaults, **parse(cases.encode(), "cases").data}
+    )
     report = run(policy, [table], ANYWHERE)
     assert [(one.case, one.differences) for one in report.failed] == []
     own = {rule["id"] for rule in parse(piece.encode(), "piece").data.get("rules", [])}

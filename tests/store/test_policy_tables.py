@@ -29,13 +29,11 @@ def activated(conn: Connection, text: str | None, role: policies.Part = "live") 
 
 async def test_activations_and_taking_them_back(store: Store) -> None:
     def play(conn: Connection) -> list[str | None]:
-        seen: list[str | None] = []
         assert policies.current(conn, "live") is None
         assert policies.last(conn) == 0
         for text in ("a", "b", "c", "b"):
             activated(conn, text)
-        for _ in range(3):
-            seen.append(policies.take_back(conn, make.NOW, WHO, "live").text)
+        seen = [policies.take_back(conn, make.NOW, WHO, "live").text for _ in range(3)]
         with pytest.raises(policies.NothingBefore):
             policies.take_back(conn, make.NOW, WHO, "live")
         return seen
@@ -95,7 +93,9 @@ async def test_lists(store: Store) -> None:
     assert await store.read(lambda conn: lists.get(conn, ListName.BLOCK, plate)) == changed
     page = await store.read(lambda conn: lists.page(conn, ListName.BLOCK, limit=1))
     assert page == [changed]
-    rest = await store.read(lambda conn: lists.page(conn, ListName.BLOCK, after=("plate", "津A00001"), limit=9))
+    rest = await store.read(
+        lambda conn: lists.page(conn, ListName.BLOCK, after=("plate", "津A00001"), limit=9)
+    )
     assert [one.credential.value for one in rest] == ["津A00002"]
     memory = Lists()
     await store.read(lambda conn: memory.load(lists.entries(conn)))
@@ -119,7 +119,9 @@ async def test_dwellings(store: Store) -> None:
     await store.write(lambda conn: dwellings.put(conn, make.NOW, Dwelling(id="d2", grid="g1")))
     assert await store.read(lambda conn: dwellings.get(conn, "d1")) == moved
     assert [one.id for one in await store.read(lambda conn: dwellings.page(conn, limit=9))] == ["d1", "d2"]
-    assert [one.id for one in await store.read(lambda conn: dwellings.page(conn, grid="g1", limit=9))] == ["d2"]
+    assert [one.id for one in await store.read(lambda conn: dwellings.page(conn, grid="g1", limit=9))] == [
+        "d2"
+    ]
     memory = Dwellings()
     await store.read(lambda conn: memory.load(dwellings.every(conn)))
     assert memory.get("d1") == moved
@@ -128,7 +130,10 @@ async def test_dwellings(store: Store) -> None:
 
 
 async def test_attestations_and_limits_are_part_of_what_decides(store: Store) -> None:
-    proofs = (Attestation("tenancy", date(2026, 6, 1), date(2027, 5, 31)), Attestation("work", date(2026, 1, 1)))
+    proofs = (
+        Attestation("tenancy", date(2026, 6, 1), date(2027, 5, 31)),
+        Attestation("work", date(2026, 1, 1)),
+    )
     given = make.a_pass(1, attestations=proofs, limits={"visits": 3, "stay_hours": 2})
     made = await store.write(lambda conn: passes.insert(conn, given))
     assert (await store.read(lambda conn: passes.get(conn, made.id))) == made
@@ -153,10 +158,12 @@ async def test_a_receipt_is_kept_with_its_passage(store: Store) -> None:
 
 async def test_a_receipt_with_half_a_surrogate_pair_is_kept_all_the_same(store: Store) -> None:
     given = make.record(1)
-    receipt = {"facts": {"passage.credential": "津\ud800A", "subject": Text("\ud800", "x"), "list": ["\ud800"]}}
+    receipt = {
+        "facts": {"passage.credential": "津\ud800A", "subject": Text("\ud800", "x"), "list": ["\ud800"]}
+    }
     await store.record(replace(given, decision=replace(given.decision, receipt=receipt)))
     found = await store.read(lambda conn: passages.get(conn, given.passage.id))
     assert found is not None
-    assert found.decision.receipt == {"facts": {"passage.credential": "津?A", "subject": {"zh": "?", "en": "x"}, "list": ["?"]}}
-
-
+    assert found.decision.receipt == {
+        "facts": {"passage.credential": "津?A", "subject": {"zh": "?", "en": "x"}, "list": ["?"]}
+    }

@@ -162,7 +162,9 @@ def test_memory_counts_as_one_would_by_hand(moves_: list[tuple[str, int, int, st
 
 
 @given(moves_=moves, hours=st.integers(0, 200))
-def test_nobody_is_inside_for_ever(moves_: list[tuple[str, int, int, str | None, Outcome]], hours: int) -> None:
+def test_nobody_is_inside_for_ever(
+    moves_: list[tuple[str, int, int, str | None, Outcome]], hours: int
+) -> None:
     memory = Memory(ZONE)
     for passed in told(moves_):
         memory.passed(passed)
