@@ -40,9 +40,10 @@ from gated.lane import Lanes, Observer, Parts, SiteSurroundings
 from gated.mqtt.answers import Hooks
 from gated.mqtt.client import Mqtt
 from gated.mqtt.requests import LaneCommand
-from gated.passbook import Passbook, follow
+from gated.passbook import Passbook, Seen, follow
 from gated.policy.live import LivePolicies
 from gated.ports import ConfigError, DeviceConfig
+from gated.register import Register
 from gated.registry import Registry
 from gated.remembered import Remembered
 from gated.store import Store, alerts, openings, outbox, passages, passes
@@ -123,6 +124,7 @@ class App:
         self.keeper: AlertKeeper
         self.policies: LivePolicies
         self.registry: Registry
+        self.register: Register
         self.background: Background
         self.mqtt: Mqtt
         self.served: Served
@@ -157,6 +159,13 @@ class App:
             self.passbook.apply,
             self.clock.now,
             entrances=lambda: [entrance.id for entrance in self.config.entrances],
+            near=lambda credential: self.passbook.near([Seen(credential, None)]),
+        )
+        self.register = Register(
+            self.remembered.lists,
+            self.remembered.dwellings,
+            self.clock.now,
+            grids=lambda: [grid.id for grid in self.config.grids],
         )
         self.mqtt = Mqtt(config.mqtt, config.site.id, self.store, self.clock.now, self._hooks())
         self.background = Background(
@@ -259,6 +268,7 @@ class App:
         services = Services(
             store=self.store,
             registry=self.registry,
+            register=self.register,
             lanes=self.lanes,
             devices=self.devices,
             site=self.config,

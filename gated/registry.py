@@ -7,12 +7,22 @@ async methods do both. It knows no HTTP and opens no barrier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from gated.domain import Credential, CredentialKind, Holder, HourWindow, Pass, PassState, Text
+from gated.domain import (
+    Attestation,
+    Candidate,
+    Credential,
+    CredentialKind,
+    Holder,
+    HourWindow,
+    Pass,
+    PassState,
+    Text,
+)
 from gated.ids import new_id
 from gated.plates import PROVINCES, normalise
 from gated.store import audit, passes
@@ -22,6 +32,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from gated.store import Store
+
+
+_TOO_NEAR = 1.0
+"""From this distance on a misread could be taken for another plate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ class PassDraft:
     valid_until: datetime
     hours: tuple[HourWindow, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    attestations: tuple[Attestation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +112,7 @@ class Actor:
 
 class Registry:
     """The passes of the site. `apply` takes a committed pass into the passbook; `entrances` are the ids of
-    the site's entrances now."""
+    the site's entrances now; `near` gives the passes whose plate is nearly this one."""
 
     def __init__(
         self,
@@ -106,11 +121,13 @@ class Registry:
         clock: Callable[[], datetime],
         *,
         entrances: Callable[[], Collection[str]],
+        near: Callable[[Credential], list[Candidate]] = lambda _: [],
     ) -> None:
         self._store = store
         self._apply = apply
         self._clock = clock
         self._entrances = entrances
+        self._near = near
 
     async def issue(self, draft: PassDraft, actor: Actor) -> Pass:
         """Writes a new pass. Raises InvalidPass, and NotRecorded where the store cannot write."""
@@ -160,6 +177,7 @@ class Registry:
                 valid_until=draft.valid_until,
                 hours=draft.hours,
                 limits=dict(draft.limits),
+                attestations=draft.attestations,
                 created_at=now,
                 updated_at=now,
             ),
@@ -190,6 +208,7 @@ class Registry:
             valid_until=draft.valid_until,
             hours=draft.hours,
             limits=dict(draft.limits),
+            attestations=draft.attestations,
             updated_at=now,
         )
         patched = passes.update(conn, wanted, expected_version=found.version)
@@ -244,7 +263,7 @@ class Registry:
 
     def warnings(self, conn: Connection, found: Pass) -> list[Warned]:
         """What staff should know of a pass: an unusual plate, an end in the past, a credential that is on
-        another live pass too."""
+        another live pass too, a plate that a camera could take for another's."""
         noted = self.plain_warnings(found)
         now = self._clock()
         for credential in found.credentials:
@@ -268,7 +287,33 @@ class Registry:
                         ),
                     )
                 )
+        if found.state is PassState.ACTIVE:
+            noted += self._near_warnings(found, now)
         return noted
+
+    def _near_warnings(self, found: Pass, now: datetime) -> Iterator[Warned]:
+        """Live passes whose plates lie near one of this pass's: a misread of either may mean the other."""
+        for credential in found.credentials:
+            if credential.kind is not CredentialKind.PLATE:
+                continue
+            for other in self._near(credential):
+                held = other.facts
+                if (
+                    held.pass_id != found.id
+                    and other.distance <= _TOO_NEAR
+                    and held.state is PassState.ACTIVE
+                    and now < held.valid_until
+                ):
+                    yield Warned(
+                        "plate-near",
+                        Text(
+                            f"{credential.value} 与另一有效出入证（{held.pass_id}）的 {other.value} 相近"
+                            f"（{other.edits}），误读时可能混淆，相近匹配将不会自动放行",
+                            f"{credential.value} lies near {other.value} of another live pass, "
+                            f"{held.pass_id} ({other.edits}): a misread could mean either, and opens for "
+                            "neither",
+                        ),
+                    )
 
     def plain_warnings(self, found: Pass) -> list[Warned]:
         """Those warnings that need no look-up, for lists."""
@@ -329,9 +374,18 @@ class Registry:
             )
         if draft.valid_until <= draft.valid_from:
             faults.append(_ORDER)
+        faults.extend(_outdated(draft.attestations))
         if faults:
             raise InvalidPass(tuple(faults))
         return tuple(credentials)
+
+
+def _outdated(attestations: tuple[Attestation, ...]) -> Iterator[Fault]:
+    """What is wrong with the days of attestations."""
+    for index, one in enumerate(attestations):
+        if one.valid_until is not None and one.valid_until < one.issued_on:
+            text = Text("有效期不得早于签发日期", "must not be before issued_on")
+            yield Fault(f"attestations[{index}].valid_until", "ends-before-start", text)
 
 
 _ORDER = Fault(
@@ -355,6 +409,7 @@ def _draft(found: Pass) -> PassDraft:
         valid_until=found.valid_until,
         hours=found.hours,
         limits=found.limits,
+        attestations=found.attestations,
     )
 
 

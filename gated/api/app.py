@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
-from gated.api import alerts, lanes, openapi, passages, passes, problems, site
+from gated.api import alerts, lanes, openapi, passages, passes, problems, register, site
 from gated.api.auth import Authenticator
 from gated.api.guard import Guard, explained, respond
 from gated.api.ingest import PREFIX, Ingest, Receive, Scope, Send
@@ -63,6 +63,7 @@ def create_json_api(services: Services) -> FastAPI:
     api.include_router(passes.router(services, once))
     api.include_router(lanes.router(services, once))
     api.include_router(passages.router(services))
+    api.include_router(register.router(services, once))
     api.include_router(alerts.router(services))
     api.include_router(site.router(services))
     written: dict[str, Any] = {}
@@ -135,6 +136,7 @@ _ZH = {
     "missing": "缺少此字段",
     "extra_forbidden": "未知字段",
     "moment": "须为带时区的时间，如 2026-11-21T21:16:03Z",
+    "day": "须为日期，如 2026-11-21",
     "string_type": "须为文本",
     "string_too_short": "内容过短",
     "string_too_long": "内容过长",

@@ -17,6 +17,7 @@ PASS_IN: Final[dict[str, Any]] = {
     "valid_until": "2036-11-21T00:00:00+08:00",
     "hours": [{"days": ["mon", "tue", "wed", "thu", "fri"], "since": "06:00", "until": "22:00"}],
     "limits": {},
+    "attestations": [{"kind": "tenancy", "issued_on": "2026-11-01", "valid_until": "2027-10-31"}],
 }
 
 PASS_OUT: Final[dict[str, Any]] = {
@@ -84,6 +85,39 @@ PASSAGE: Final[dict[str, Any]] = {
     },
 }
 
+RECEIPT: Final[dict[str, Any]] = {
+    "v": 1,
+    "policy": "6b0f0f2a5f1d",
+    "facts": {"lane.mode": "normal", "match.kind": "exact", "pass.live": True, "pass.here": True},
+    "candidates": [
+        {
+            "pass": _PERMIT,
+            "kind": "resident",
+            "from": "2026-11-20T16:00:00Z",
+            "until": "2036-11-20T16:00:00Z",
+            "value": "津A12345",
+        }
+    ],
+}
+PASSAGE["receipt"] = RECEIPT
+
+DWELLING: Final[dict[str, Any]] = {
+    "id": "d-0117",
+    "name": "东街12号",
+    "grid": "g01",
+    "tenure": "rented",
+    "lease_until": "2027-10-31",
+}
+
+LIST_ENTRY: Final[dict[str, Any]] = {
+    "list": "block",
+    "credential": {"kind": "plate", "value": "津A12345"},
+    "note": "多次冲岗",
+    "added_at": "2026-11-21T01:16:03.123Z",
+    "added_by": "李红",
+    "until": None,
+}
+
 ALERT: Final[dict[str, Any]] = {
     "id": "01KAK8R2Q26W8Z1X3Y7A9B2E5F",
     "grid": "g01",
@@ -148,8 +182,9 @@ DECISION_OUT: Final[dict[str, Any]] = {
             "valid_from": "2026-11-20T16:00:00.000Z",
             "valid_until": "2036-11-20T16:00:00.000Z",
             "entrances": None,
-            "distance": 0,
+            "distance": 0.0,
             "edits": "",
+            "value": "津A12345",
         }
     ],
 }

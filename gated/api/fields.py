@@ -7,7 +7,7 @@ document declares, so that a wrong client finds out at once.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -50,6 +50,29 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T21:16:03.123Z"]}),
 ]
 """A time: RFC 3339, in any zone on the way in, UTC with milliseconds on the way out."""
+
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _day(value: object) -> date:
+    """A day of the calendar."""
+    if type(value) is date:
+        return value
+    try:
+        if isinstance(value, str) and _DAY.fullmatch(value):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    raise PydanticCustomError("day", "must be a day, as 2026-11-21")
+
+
+Day = Annotated[
+    date,
+    BeforeValidator(_day),
+    PlainSerializer(date.isoformat, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-11-21"]}),
+]
+"""A day at the site."""
 
 # No control characters: they spoil terminals and logs, and PostgreSQL stores no NUL.
 PLAIN: Final = rf"^[^{_CONTROL}]*$"

@@ -89,7 +89,7 @@ def key_of(request: Request, principal: Principal, key: str | None) -> Key | Non
         request.headers.get("if-match", ""),
     ):
         seed.update(part.encode() + b"\0")
-    seed.update(request.state.body)
+    seed.update(getattr(request.state, "body", b""))  # a DELETE has none
     return Key(principal.token_id, key, seed.hexdigest())
 
 

@@ -170,6 +170,7 @@ def document(api: FastAPI, version: str) -> dict[str, Any]:
             {"name": "decisions", "description": "The dry run."},
             {"name": "passages", "description": "What went through, or not, and why."},
             {"name": "alerts", "description": "What needs a person."},
+            {"name": "register", "description": "Dwellings, and the lists of credentials."},
             {"name": "lanes", "description": "The lanes now; opening by hand."},
             {"name": "site", "description": "Devices, entrances, grids."},
             {"name": "health", "description": "For supervisors and Prometheus."},

@@ -22,6 +22,8 @@ class Permission(StrEnum):
     PASSAGES_READ = "passages:read"
     PASSES_READ = "passes:read"
     PASSES_WRITE = "passes:write"
+    REGISTER_READ = "register:read"
+    REGISTER_WRITE = "register:write"
     DECISIONS_TRY = "decisions:try"
     DEVICES_READ = "devices:read"
     METRICS_READ = "metrics:read"
@@ -37,6 +39,8 @@ LEAST: Final = MappingProxyType(
         Permission.PASSAGES_READ: Role.VOLUNTEER,
         Permission.PASSES_READ: Role.STAFF,
         Permission.PASSES_WRITE: Role.STAFF,
+        Permission.REGISTER_READ: Role.STAFF,
+        Permission.REGISTER_WRITE: Role.STAFF,
         Permission.DECISIONS_TRY: Role.STAFF,
         Permission.DEVICES_READ: Role.OPERATOR,
         Permission.METRICS_READ: Role.OPERATOR,

@@ -13,6 +13,7 @@ from gated.api.fields import (
     Amount,
     Clock,
     CredentialValue,
+    Day,
     Moment,
     Name,
     Phone,
@@ -21,11 +22,11 @@ from gated.api.fields import (
     Word,
     both,
 )
-from gated.domain import CredentialKind, Holder, HourWindow, Pass, PassState
+from gated.domain import Attestation, CredentialKind, Holder, HourWindow, Pass, PassState
 from gated.registry import PassDraft, Warned
 
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def shown(example: dict[str, Any]) -> ConfigDict:
@@ -67,10 +68,18 @@ class CredentialIn(In):
     value: CredentialValue
 
 
+class AttestationIn(In):
+    """A dated proof that the pass carries; both are days at the site, `valid_until` the last one."""
+
+    kind: Word = Field(examples=["tenancy"])
+    issued_on: Day
+    valid_until: Day | None = None
+
+
 class HourIn(In):
     """A weekly window in the site's time zone. `until` before or equal to `since` runs past midnight."""
 
-    days: Annotated[list[Day], Field(min_length=1, max_length=7, json_schema_extra={"uniqueItems": True})]
+    days: Annotated[list[Weekday], Field(min_length=1, max_length=7, json_schema_extra={"uniqueItems": True})]
     since: Clock
     until: Clock
 
@@ -89,6 +98,7 @@ class HourIn(In):
 Credentials = Annotated[list[CredentialIn], Field(min_length=1, max_length=16)]
 Entrances = Annotated[list[Reference], Field(min_length=1, max_length=1000)]
 Hours = Annotated[list[HourIn], Field(max_length=50)]
+Attestations = Annotated[list[AttestationIn], Field(max_length=32)]
 Limits = Annotated[
     dict[Word, Amount], Field(max_length=16, json_schema_extra={"additionalProperties": False})
 ]
@@ -107,6 +117,7 @@ class PassIn(In):
     valid_until: Moment
     hours: Hours = []
     limits: Limits = {}
+    attestations: Attestations = []
 
     def draft(self) -> PassDraft:
         """The registry's record."""
@@ -119,6 +130,7 @@ class PassIn(In):
             valid_until=self.valid_until,
             hours=tuple(hour.window() for hour in self.hours),
             limits=self.limits,
+            attestations=_attestations(self.attestations),
         )
 
 
@@ -144,6 +156,7 @@ class PassPatch(In):
     valid_until: Moment = Field(default_factory=_absent)
     hours: Hours = Field(default_factory=_absent)
     limits: Limits = Field(default_factory=_absent)
+    attestations: Attestations = Field(default_factory=_absent)
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -162,6 +175,8 @@ class PassPatch(In):
             found["entrances"] = tuple(self.entrances)
         if "hours" in found:
             found["hours"] = tuple(hour.window() for hour in self.hours)
+        if "attestations" in found:
+            found["attestations"] = _attestations(self.attestations)
         return found
 
 
@@ -195,13 +210,22 @@ class CredentialOut(Out):
 class HourOut(Out):
     """A weekly window in the site's time zone."""
 
-    days: list[Day]
+    days: list[Weekday]
     since: str
     until: str
 
 
+class AttestationOut(Out):
+    """A dated proof that the pass carries."""
+
+    kind: str
+    issued_on: Day
+    valid_until: Day | None
+
+
 class WarningOut(Out):
-    """Something to look at, that hindered nothing. `code`: plate-unusual, credential-shared, ended."""
+    """Something to look at, that hindered nothing. `code`: plate-unusual, plate-near, credential-shared,
+    ended."""
 
     code: str
     text: TextOut
@@ -221,6 +245,7 @@ class PassOut(Out):
     valid_until: Moment
     hours: list[HourOut]
     limits: dict[str, int]
+    attestations: list[AttestationOut]
     state: PassState
     version: int
     created_at: Moment
@@ -251,6 +276,10 @@ def pass_out(found: Pass, warnings: Iterable[Warned]) -> PassOut:
         valid_until=found.valid_until,
         hours=[_hour_out(window) for window in found.hours],
         limits=dict(found.limits),
+        attestations=[
+            AttestationOut(kind=one.kind, issued_on=one.issued_on, valid_until=one.valid_until)
+            for one in found.attestations
+        ],
         state=found.state,
         version=found.version,
         created_at=found.created_at,
@@ -271,6 +300,10 @@ def _hour_out(window: HourWindow) -> HourOut:
 
 def _holder(given: HolderIn) -> Holder:
     return Holder(given.name, given.phone, given.dwelling_id)
+
+
+def _attestations(given: list[AttestationIn]) -> tuple[Attestation, ...]:
+    return tuple(Attestation(item.kind, item.issued_on, item.valid_until) for item in given)
 
 
 def _credentials(given: list[CredentialIn]) -> tuple[tuple[CredentialKind, str], ...]:

@@ -17,6 +17,7 @@ from gated.ports import Handle, Receiver
 from gated.status import DeviceStatus, LaneStatus
 
 if TYPE_CHECKING:
+    from gated.register import Register
     from gated.registry import Registry
     from gated.store import Store
     from gated.store.records import OpeningRecord
@@ -106,6 +107,7 @@ class Services:
 
     store: Store
     registry: Registry
+    register: Register
     lanes: LaneControl
     devices: DeviceControl
     site: SiteView

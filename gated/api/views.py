@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -47,7 +47,8 @@ class OpeningOut(Out):
 
 class PassageOut(Out):
     """A passage, its decision, and the opening that followed. `at`: when it was judged to be, on the device's
-    clock corrected for its drift. `raw`: what the device read, as it said it."""
+    clock corrected for its drift. `raw`: what the device read, as it said it. `receipt`: what the decision
+    was made of (docs/policy.md); null for passages of before gated 0.2."""
 
     model_config = shown(examples.PASSAGE)
 
@@ -69,6 +70,7 @@ class PassageOut(Out):
     device_time: Moment | None
     received_at: Moment
     continues: str | None
+    receipt: dict[str, Any] | None
     opening: OpeningOut | None
 
 
@@ -387,5 +389,6 @@ def passage_out(row: PassageRow, openings: Sequence[OpeningRecord]) -> PassageOu
         device_time=read.device_time,
         received_at=read.received_at,
         continues=passage.continues,
+        receipt=None if decision.receipt is None else dict(decision.receipt),
         opening=opening_out(openings[-1]) if openings else None,
     )

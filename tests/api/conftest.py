@@ -40,8 +40,10 @@ from gated.domain import (
     Text,
 )
 from gated.ids import event_id, new_id
-from gated.passbook import Passbook
+from gated.lists import Dwellings, Lists
+from gated.passbook import Passbook, Seen
 from gated.ports import DeviceInfo, Handled, Push, PushReply
+from gated.register import Register
 from gated.registry import Registry
 from gated.status import DeviceStatus, LaneStatus
 from gated.store import Store
@@ -268,6 +270,7 @@ class Gate:
     http: httpx.AsyncClient
     failing: dict[str, str]
     applied: list[Pass]
+    lists: Lists
 
     def auth(self, role: Role = Role.OPERATOR) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens[role]}"}
@@ -298,11 +301,17 @@ async def running(folder: Path) -> AsyncIterator[Gate]:
         site = Site()
         lanes = Lanes(store, passbook, clock)
         failing: dict[str, str] = {}
+        listed = Lists()
         services = Services(
             store=store,
             registry=Registry(
-                store, apply, clock, entrances=lambda: {entrance.id for entrance in site.entrances}
+                store,
+                apply,
+                clock,
+                entrances=lambda: {entrance.id for entrance in site.entrances},
+                near=lambda credential: passbook.near([Seen(credential, None)]),
             ),
+            register=Register(listed, Dwellings(), clock, grids=lambda: {grid.id for grid in site.grids}),
             lanes=lanes,
             devices=Devices(),
             site=site,
@@ -317,7 +326,9 @@ async def running(folder: Path) -> AsyncIterator[Gate]:
             serve(create_api(services)) as server,
             httpx.AsyncClient(base_url=server.url, trust_env=False) as http,
         ):
-            yield Gate(store, services, lanes, passbook, clock, server.url, tokens, http, failing, applied)
+            yield Gate(
+                store, services, lanes, passbook, clock, server.url, tokens, http, failing, applied, listed
+            )
     finally:
         await store.close()
 

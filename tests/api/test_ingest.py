@@ -81,6 +81,7 @@ def services(camera: Camera) -> Services:
     return Services(
         store=nothing,
         registry=nothing,
+        register=nothing,
         lanes=nothing,
         devices=Devices(camera),
         site=nothing,

@@ -40,6 +40,7 @@ async def test_issue_and_read(gate: Gate) -> None:
         "valid_until": "2027-10-31T16:00:00.000Z",
         "hours": [{"days": ["mon", "sun"], "since": "06:00", "until": "22:00"}],
         "limits": {"per_day": 4},
+        "attestations": [],
         "state": "active",
         "version": 1,
         "created_at": "",

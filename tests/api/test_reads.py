@@ -47,6 +47,7 @@ async def test_a_passage_with_its_opening(gate: Gate) -> None:
         "device_time": "2026-11-21T12:00:00.000Z",
         "received_at": "2026-11-21T12:00:00.000Z",
         "continues": None,
+        "receipt": None,
         "opening": None,
     }
     await gate.store.record_opening(
