@@ -73,10 +73,11 @@ def _candidate(given: Candidate) -> dict[str, Any]:
 
 def candidates_of(receipt: Mapping[str, Any]) -> list[Candidate]:
     """The passes that were considered, as they were then."""
-    return [_read_candidate(one) for one in receipt.get("candidates", ())]
+    return [candidate_of(one) for one in receipt.get("candidates", ())]
 
 
-def _read_candidate(found: Mapping[str, Any]) -> Candidate:
+def candidate_of(found: Mapping[str, Any]) -> Candidate:
+    """One of them."""
     revoked = found.get("revoked")
     return Candidate(
         PassFacts(
@@ -130,10 +131,16 @@ def _day(value: Any) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
 
 
-class Recorded(dict[str, Any]):
-    """Recorded facts in the place of computed ones."""
-
-    __slots__ = ()
+class _NotThere(dict[str, Any]):
+    """What finds a fact that is not in the receipt: nothing."""
 
     def __missing__(self, name: str) -> Any:
         raise NotInReceipt(name)
+
+
+def recorded(receipt: Mapping[str, Any]) -> Facts:
+    """Recorded facts in the place of computed ones; asking for another raises NotInReceipt."""
+    nobody: Any = None
+    facts = Facts(nobody, _NotThere())
+    facts.update(facts_of(receipt))
+    return facts

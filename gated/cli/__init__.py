@@ -10,13 +10,14 @@ configuration cannot be used; 4 the database cannot be used; 130 interrupted.
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gated.cli import output
-from gated.domain import Role
+from gated.domain import CredentialKind, Role
 
 DEFAULT_CONFIG = Path("/etc/gated/gated.yaml")
 
@@ -31,12 +32,34 @@ app = typer.Typer(
 tokens = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens for the API. 接口令牌。")
 app.add_typer(tokens, name="token", short_help="令牌 Make, list and revoke tokens for the API.")
 
+policy = typer.Typer(
+    no_args_is_help=True,
+    help="The policy: check, test, explain, replay, put in force, take back. 政策（村规）。",
+)
+app.add_typer(policy, name="rules", short_help="政策 Check, test, replay and activate the policy.")
+
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="GATED_CONFIG", help="The configuration. 配置文件。")
 ]
 Speed = Annotated[float, typer.Option(min=0.1, max=1000, help="Times faster than a real day.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same day.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+PolicyFile = Annotated[Path, typer.Argument(help="The policy file. 政策文件。")]
+
+
+class Against(StrEnum):
+    """What a replay is compared with."""
+
+    RECORDED = "recorded"
+    LIVE = "live"
+
+
+class Form(StrEnum):
+    """How differences are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
 
 
 @app.command(short_help="运行 Run the daemon.")
@@ -127,6 +150,174 @@ def token_revoke(
     from gated.cli import access
 
     access.revoke(config, token, as_json=json)
+
+
+@policy.command("check", short_help="检查 Say whether a policy file can be used.")
+def rules_check(
+    file: PolicyFile,
+    config: Config = DEFAULT_CONFIG,
+    site: Annotated[bool, typer.Option(help="Look at the site's entrances, lanes and grids.")] = True,
+    json: Json = False,
+) -> None:
+    """Say whether a policy file can be used, with every problem and its place. 检查政策文件。"""
+    from gated.cli import rules
+
+    rules.check(file, config if site and config.exists() else None, as_json=json)
+
+
+@policy.command("test", short_help="测试 Run the cases of a policy.")
+def rules_test(
+    file: Annotated[
+        Path | None, typer.Argument(help="The policy; without it the one that gated ships with.")
+    ] = None,
+    cases: Annotated[
+        list[Path] | None, typer.Argument(help="Tables of cases; without them NAME.cases.yaml beside it.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Test for this site, with its lanes and entrances.")
+    ] = None,
+    min_coverage: Annotated[
+        float, typer.Option(min=0, max=100, help="Fail if the cases reach fewer rules, in percent.")
+    ] = 0.0,
+    json: Json = False,
+) -> None:
+    """Run the cases of a policy, and say which rules none of them reaches; exit 1 if one fails. 运行用例。"""
+    from gated.cli import rules
+
+    raise typer.Exit(rules.test(file, cases or [], config, min_coverage=min_coverage, as_json=json))
+
+
+@policy.command("explain", short_help="解释 Say why a passage was decided so.")
+def rules_explain(
+    passage: Annotated[str | None, typer.Option(help="The id of a recorded passage.")] = None,
+    lane: Annotated[str | None, typer.Option(help="Or: what would be decided at this lane,")] = None,
+    plate: Annotated[str | None, typer.Option(help="of this plate,")] = None,
+    card: Annotated[str | None, typer.Option(help="or this card,")] = None,
+    code: Annotated[str | None, typer.Option(help="or this code,")] = None,
+    confidence: Annotated[float | None, typer.Option(min=0, max=1, help="read with this confidence,")] = None,
+    at: Annotated[str | None, typer.Option(help="at this time (2026-11-22T08:00:00+08:00),")] = None,
+    policy: Annotated[Path | None, typer.Option(help="by this policy instead of the one in force.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Say why a passage was decided so, and decide it again from its receipt; or what would be decided.
+    解释。"""
+    from gated.cli import explain
+
+    if passage is not None:
+        raise typer.Exit(explain.passage(config, passage, as_json=json))
+    shown = {CredentialKind.PLATE: plate, CredentialKind.CARD: card, CredentialKind.CODE: code}
+    given = [(kind, value) for kind, value in shown.items() if value is not None]
+    if lane is None or len(given) != 1:
+        output.fail("say --passage ID, or --lane ID with --plate, --card or --code", "", 2)
+    [(kind, value)] = given
+    explain.dry_run(config, lane, value, kind=kind, confidence=confidence, at=at, file=policy, as_json=json)
+
+
+@policy.command("replay", short_help="回放 Run a policy over what was recorded.")
+def rules_replay(
+    policy: Annotated[Path, typer.Option(help="The policy to try.")],
+    since: Annotated[str, typer.Option(help="From when: 30d, 12h, or a time with its zone.")] = "30d",
+    until: Annotated[str | None, typer.Option(help="Up to when; now unless given.")] = None,
+    lane: Annotated[str | None, typer.Option(help="Only this lane.")] = None,
+    against: Annotated[
+        Against, typer.Option(help="Compare with what was recorded, or with the policy in force.")
+    ] = Against.RECORDED,
+    format: Annotated[Form, typer.Option(help="How differences are printed.")] = Form.TABLE,  # noqa: A002
+    limit: Annotated[int, typer.Option(min=0, help="Rows of the table.")] = 50,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Run a policy over recorded passages: who would have been treated otherwise, and why. 回放。"""
+    from gated.cli import replay
+
+    replay.replay(
+        config,
+        policy,
+        since=since,
+        until=until,
+        lane=lane,
+        against_live=against is Against.LIVE,
+        form=format.value,
+        limit=limit,
+    )
+
+
+@policy.command("activate", short_help="启用 Put a policy in force.")
+def rules_activate(
+    file: PolicyFile,
+    note: Annotated[str, typer.Option(help="What it is for; kept with who and when.")] = "",
+    cases: Annotated[bool, typer.Option(" /--without-cases", help="Do not run its cases first.")] = True,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Put a policy in force, whole or not at all, after its check and its cases. 启用政策。"""
+    from gated.cli import rules
+
+    rules.activate(config, file, note=note, with_cases=cases, as_json=json)
+
+
+@policy.command("take-back", short_help="撤回 Put in force again what was before.")
+def rules_take_back(
+    note: Annotated[str, typer.Option(help="Why; kept with who and when.")] = "",
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Put in force again the policy that was before the present one. 撤回。"""
+    from gated.cli import rules
+
+    rules.take_back(config, note=note, as_json=json)
+
+
+@policy.command("history", short_help="历史 What was put in force, by whom and when.")
+def rules_history(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """List what was put in force, by whom and when. 启用历史。"""
+    from gated.cli import rules
+
+    rules.history(config, as_json=json)
+
+
+@policy.command("show", short_help="查看 Print the policy in force.")
+def rules_show(
+    version: Annotated[str | None, typer.Argument(help="The (beginning of the) hash of another one.")] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="The one in the shadow.")] = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Print the text of the policy in force, to be edited. 查看政策。"""
+    from gated.cli import rules
+
+    rules.show(config, version, shadow=shadow)
+
+
+@policy.command("shadow", short_help="影子 Let a policy run beside the one in force.")
+def rules_shadow(
+    file: Annotated[Path | None, typer.Argument(help="The policy.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="End it.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="What it said otherwise.")] = False,
+    since: Annotated[str, typer.Option(help="From when the report is.")] = "7d",
+    limit: Annotated[int, typer.Option(min=0, help="Rows of the report.")] = 50,
+    note: Annotated[str, typer.Option(help="What it is for.")] = "",
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Let a policy run beside the one in force: it decides nothing, and notes where it differs. 影子运行。"""
+    if sum((file is not None, off, report)) != 1:
+        output.fail("say a FILE, --off or --report", "", 2)
+    if report:
+        from gated.cli import replay
+
+        replay.shadow_report(config, since=since, as_json=json, limit=limit)
+        return
+    from gated.cli import rules
+
+    rules.shadow(config, file, note=note, as_json=json)
+
+
+@policy.command("facts", short_help="事实 What a rule may ask.")
+def rules_facts(json: Json = False) -> None:
+    """List what a rule may ask, with types and meanings. 规则可用的事实。"""
+    from gated.cli import rules
+
+    rules.facts(as_json=json)
 
 
 @app.command(short_help="备份 Copy the database while the daemon runs.")
