@@ -264,9 +264,7 @@ class Replay:
         return {name: recorded[name] for name in asked if name in recorded}
 
 
-def rows(
-    conn: Connection, since: datetime, until: datetime, *, lane: str | None = None
-) -> Iterator[Row[Any]]:
+def rows(conn: Connection, since: datetime, until: datetime, *, lane: str | None = None) -> Iterator[Any]:
     """The passages of a window, in the order of their record, in pages, so that memory stays flat."""
     query = select(*_COLUMNS).where(passages.c.at >= to_us(since), passages.c.at < to_us(until))
     if lane is not None:

@@ -9,6 +9,8 @@ from rules.facts.base import Case, FactType, fact
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
+UNSEEN_S = 5
+"""For so long after an opening a boom that cannot be seen is taken to be up."""
 
 
 # --- presence ---------------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ def _(case: Case) -> str:
     FactType.BOOL,
     "道闸正为另一辆车开着（跟车）",
     "whether the boom is up for another vehicle: that vehicle was let through a moment ago"
-    " (30 s where the boom is seen to be open, 8 s where it cannot be seen)",
+    " (30 s where the boom is seen to be open, 5 s where it cannot be seen)",
 )
 def _(case: Case) -> bool:
     situation = case.situation
@@ -122,7 +124,7 @@ def _(case: Case) -> bool:
     seconds = (case.now - last.at).total_seconds()
     is_open = situation.site.boom_is_open(situation.lane)
     if is_open is None:
-        return 0 <= seconds <= 8
+        return 0 <= seconds <= UNSEEN_S
     return is_open and 0 <= seconds <= 30
 
 

@@ -214,7 +214,7 @@ def _told(situation: Situation, now: datetime, said: Said) -> list[AlertDraft]:
         found.append(_draft(situation, "watched"))
     if refused:
         last = site.last_granted(situation.lane)
-        if last is not None and last.credential != credential and 0 <= (now - last.at).total_seconds() <= 8:
+        if last is not None and last.credential != credential and 0 <= (now - last.at).total_seconds() <= 5:
             found.append(_draft(situation, "tailgating"))
         if credential is not None and site.refusals(credential, now) >= 3:
             found.append(_draft(situation, "repeated_refusals"))
