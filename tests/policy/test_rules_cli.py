@@ -1,4 +1,5 @@
-"""`gated rules`: an operator checks, tests, replays, activates and takes back a policy; what is refused, and how."""
+"""`gated rules`: an operator checks, tests, replays, activates and takes back a policy; what is refused, and
+how."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from gated.policy import default_text, load
 from gated.store import Store, policies
 from gated.store import passes as stored
 from rules.build import SiteNames
-from tests.config.conftest import Run, gated  # noqa: F401 - a fixture
+from tests.config.conftest import Run
 from tests.config.ports import free_port
 from tests.policy.day import book_of, day, villagers
 from tests.rules.policies import SHANGHAI
@@ -59,7 +60,7 @@ PASSAGES = 96
 """A day, one every quarter of an hour."""
 
 
-async def _fill(url: str, *, receipts: bool) -> None:
+async def _fill(url: str) -> None:
     store = await Store.open(url)
     try:
         people = villagers(50, NOW)
@@ -69,20 +70,21 @@ async def _fill(url: str, *, receipts: bool) -> None:
         await store.write(lambda conn: policies.activate(conn, NOW, "test", "live", text))
         start = NOW - timedelta(hours=24)
         step = timedelta(minutes=15)
-        for record in day(policy, book_of(people), PASSAGES, start, step=step, receipts=receipts):
+        for record in day(policy, book_of(people), PASSAGES, start, step=step):
             await store.record(record)
     finally:
         await store.close()
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A site with two entrances, a policy in force and a recorded day."""
     (tmp_path / "reader.secret").write_text("long enough to be one\n")
     (tmp_path / "reader.secret").chmod(0o600)
     file = tmp_path / "gated.yaml"
     file.write_text(SITE.format(port=free_port()))
-    asyncio.run(_fill(f"sqlite:///{tmp_path}/gated.db", receipts=True))
+    asyncio.run(_fill(f"sqlite:///{tmp_path}/gated.db"))
+    capsys.readouterr()
     return file
 
 
@@ -95,11 +97,11 @@ def with_vans(config: Path) -> Path:
     return file
 
 
-def history(gated: Run, config: Path) -> list[dict[str, Any]]:  # noqa: F811
+def history(gated: Run, config: Path) -> list[dict[str, Any]]:
     return list(json.loads(gated("rules", "history", "-c", config, "--json")[1]))
 
 
-def test_the_whole_way_of_a_change(gated: Run, config: Path, with_vans: Path) -> None:  # noqa: F811
+def test_the_whole_way_of_a_change(gated: Run, config: Path, with_vans: Path) -> None:
     code, out, _ = gated("rules", "show", "-c", config)
     assert code == 0
     assert gated("rules", "check", with_vans, "-c", config)[0] == 0
@@ -121,7 +123,7 @@ def test_the_whole_way_of_a_change(gated: Run, config: Path, with_vans: Path) ->
     assert (code, "no earlier policy" in err) == (1, True)
 
 
-def test_a_half_edited_file_changes_nothing_and_says_where(gated: Run, config: Path, with_vans: Path) -> None:  # noqa: F811
+def test_a_half_edited_file_changes_nothing_and_says_where(gated: Run, config: Path, with_vans: Path) -> None:
     text = with_vans.read_text()
     for broken, said in (
         (
@@ -140,7 +142,7 @@ def test_a_half_edited_file_changes_nothing_and_says_where(gated: Run, config: P
 
 def test_a_case_that_fails_keeps_a_policy_from_being_activated(
     gated: Run, config: Path, with_vans: Path
-) -> None:  # noqa: F811
+) -> None:
     with_vans.write_text(with_vans.read_text().replace("'05:00'", "'06:00'"))
     code, _, err = gated("rules", "activate", with_vans, "-c", config)
     assert (code, "a van at five" in err, "decided by night_vans" in err) == (1, True, True)
@@ -150,20 +152,20 @@ def test_a_case_that_fails_keeps_a_policy_from_being_activated(
 
 def test_cases_that_cannot_be_read_are_told_with_their_line(
     gated: Run, config: Path, with_vans: Path
-) -> None:  # noqa: F811
+) -> None:
     with_vans.with_name("policy.cases.yaml").write_text(CASES.replace("vehicle: van", "vehicel: van", 1))
     code, _, err = gated("rules", "test", with_vans, "-c", config)
     assert (code, "policy.cases.yaml:4:" in err, "did you mean 'vehicle'" in err) == (1, True, True), err
 
 
-def test_the_policy_that_ships_passes_its_cases(gated: Run) -> None:  # noqa: F811
+def test_the_policy_that_ships_passes_its_cases(gated: Run) -> None:
     code, out, _ = gated("rules", "test", "--json", "--min-coverage", "100")
     found = json.loads(out)
     assert (code, found["failed"], found["uncovered"], found["coverage"]) == (0, [], [], 100.0)
     assert found["rules"] >= 20
 
 
-def test_too_little_coverage_fails(gated: Run, config: Path, with_vans: Path) -> None:  # noqa: F811
+def test_too_little_coverage_fails(gated: Run, config: Path, with_vans: Path) -> None:
     code, out, _ = gated("rules", "test", with_vans, "-c", config, "--min-coverage", "50")
     assert (code, "reached by no case" in out) == (1, True)
 
@@ -177,7 +179,7 @@ def a_passage(config: Path, outcome: str) -> str:
 
 
 @pytest.mark.parametrize("outcome", ["grant", "refer"])
-def test_a_passage_is_explained_and_decided_again(gated: Run, config: Path, outcome: str) -> None:  # noqa: F811
+def test_a_passage_is_explained_and_decided_again(gated: Run, config: Path, outcome: str) -> None:
     code, out, _ = gated("rules", "explain", "--passage", a_passage(config, outcome), "-c", config, "--json")
     found = json.loads(out)
     assert (code, found["outcome"], found["reproduced"]["same"]) == (0, outcome, True)
@@ -185,7 +187,7 @@ def test_a_passage_is_explained_and_decided_again(gated: Run, config: Path, outc
     assert (code, "按凭据复核：一致" in out) == (0, True)
 
 
-def test_a_receipt_that_was_tampered_with_does_not_come_out_the_same(gated: Run, config: Path) -> None:  # noqa: F811
+def test_a_receipt_that_was_tampered_with_does_not_come_out_the_same(gated: Run, config: Path) -> None:
     passage = a_passage(config, "refer")
     with sqlite3.connect(config.with_name("gated.db")) as db:
         db.execute("update passages set outcome = 'grant' where id = ?", (passage,))
@@ -193,7 +195,7 @@ def test_a_receipt_that_was_tampered_with_does_not_come_out_the_same(gated: Run,
     assert (code, "NOT the same" in out) == (1, True)
 
 
-def test_what_would_be_decided(gated: Run, config: Path) -> None:  # noqa: F811
+def test_what_would_be_decided(gated: Run, config: Path) -> None:
     for plate, outcome, rule in (
         ("津A00001", "grant", "pass_valid"),
         ("津A00003", "refer", "pass_expired"),
@@ -209,7 +211,7 @@ def test_what_would_be_decided(gated: Run, config: Path) -> None:  # noqa: F811
     assert gated("rules", "explain", "--passage", "none", "-c", config)[0] == 1
 
 
-def test_a_replay_as_csv_and_table(gated: Run, config: Path) -> None:  # noqa: F811
+def test_a_replay_as_csv_and_table(gated: Run, config: Path) -> None:
     strict = config.with_name("strict.yaml")
     strict.write_text(
         default_text().replace(
@@ -232,7 +234,7 @@ def test_a_replay_as_csv_and_table(gated: Run, config: Path) -> None:  # noqa: F
     assert gated("rules", "replay", "--policy", strict, "-c", config, "--since", "soon")[0] == 2
 
 
-def test_the_shadow_comes_and_goes(gated: Run, config: Path, with_vans: Path) -> None:  # noqa: F811
+def test_the_shadow_comes_and_goes(gated: Run, config: Path, with_vans: Path) -> None:
     assert gated("rules", "shadow", with_vans, "-c", config)[0] == 0
     code, out, _ = gated("rules", "show", "--shadow", "-c", config)
     assert code == 0
@@ -243,7 +245,7 @@ def test_the_shadow_comes_and_goes(gated: Run, config: Path, with_vans: Path) ->
     assert gated("rules", "shadow", "-c", config)[0] == 2
 
 
-def test_the_facts_are_listed(gated: Run) -> None:  # noqa: F811
+def test_the_facts_are_listed(gated: Run) -> None:
     code, out, _ = gated("rules", "facts", "--json")
     names = {one["name"] for one in json.loads(out)}
     assert {"pass.live", "match.rivals", "decision.outcome", "presence.entries"} <= names
