@@ -159,30 +159,44 @@ class Replay:
         self._asked: dict[tuple[str, str, Direction], tuple[str, ...]] = {}
 
     def judge(self, row: Row[Any]) -> Difference | None:
-        """One passage; None if it would have ended the same."""
-        details = orjson.loads(row.details)
+        """One passage, as `rows` gives it; None if it would have ended the same."""
+        (
+            _,
+            passage_id,
+            lane,
+            entrance,
+            way,
+            at_us,
+            kind,
+            value,
+            confidence,
+            outcome,
+            was_reason,
+            pass_id,
+            continues,
+            text,
+        ) = row
+        details = orjson.loads(text)
         receipt: Mapping[str, Any] = details.get("receipt") or {}
-        credential = None
-        if row.credential is not None:
-            credential = Credential(_KINDS[row.credential_kind], row.credential)
-        at, direction = from_us(row.at), _DIRECTIONS[row.direction]
+        credential = None if value is None else Credential(_KINDS[kind], value)
+        at, direction, was = from_us(at_us), _DIRECTIONS[way], _OUTCOMES[outcome]
+        passed = Passed(passage_id, lane, direction, at, credential, was, pass_id, continues)
         recorded: Mapping[str, Any] = receipt.get("facts", {})
-        exact, near = self._passes(receipt, recorded, credential, row.confidence)
+        exact, near = self._passes(receipt, recorded, credential, confidence)
         situation = Situation(
-            row.lane,
-            row.entrance,
+            lane,
+            entrance,
             direction,
             credential,
-            row.confidence,
+            confidence,
             exact,
             _MODES.get(recorded.get("lane.mode", "normal"), LaneMode.NORMAL),
             near,
             details.get("read", {}),
             self._site,
         )
-        known = self._known(row.lane, row.entrance, direction, recorded, len(exact))
+        known = self._known(lane, entrance, direction, recorded, len(exact))
         judged = outcome_of(self._policy, situation, at, known)
-        was, was_reason = _OUTCOMES[row.outcome], row.reason
         if self._against is not None:
             other = outcome_of(self._against, situation, at, known)
             was, was_reason = other.outcome, other.reason
@@ -196,15 +210,11 @@ class Replay:
         else:
             rule = judged.rule.id if judged.rule is not None else judged.reason
             tally.changes[was.value, judged.outcome.value, rule] += 1
-            text = decide(self._policy, situation, at, known).explanation
-            shown = "" if credential is None else credential.value
+            said = decide(self._policy, situation, at, known).explanation
             found = Difference(
-                row.id, at, row.lane, shown, was, was_reason, judged.outcome, judged.reason, rule, text
+                passage_id, at, lane, value or "", was, was_reason, judged.outcome, judged.reason, rule, said
             )
-        outcome = _OUTCOMES[row.outcome]
-        self._site.memory.passed(
-            Passed(row.id, row.lane, direction, at, credential, outcome, row.pass_id, row.continues)
-        )
+        self._site.memory.passed(passed)
         return found
 
     def _passes(
