@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from gated.domain import (
     Candidate,
@@ -39,7 +39,7 @@ from rules.memory import LaneMemory, Memory, Passed, Presence
 from rules.receipt import candidate_of
 
 _PAGE = 5000
-_CACHED = 100_000
+_CACHED = 20_000
 _ANEW = ("calendar.", "limits.", "groups.", "proof.", "decision.", "guard.")
 """Facts that a policy makes itself: another one makes others."""
 _OF_ONE_PASS = ("pass.", "match.", "holder.", "presence.")
@@ -158,7 +158,7 @@ class Replay:
         self._candidates: dict[bytes, Candidate] = {}
         self._asked: dict[tuple[str, str, Direction], tuple[str, ...]] = {}
 
-    def judge(self, row: Row[Any]) -> Difference | None:
+    def judge(self, row: Any) -> Difference | None:
         """One passage, as `rows` gives it; None if it would have ended the same."""
         (
             _,
