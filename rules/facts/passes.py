@@ -241,6 +241,22 @@ def _(case: Case) -> list[str]:
     )
 
 
+@fact(
+    "pass.attestation_dates",
+    FactType.STRINGS,
+    "出入证附带的全部查验证明及其日期，如 tenancy 2026-06-01..2027-05-31",
+    "all attestations that it carries, with their days, as tenancy 2026-06-01..2027-05-31",
+)
+def _(case: Case) -> list[str]:
+    held = case.held
+    if held is None:
+        return []
+    return [
+        f"{one.kind} {one.issued_on.isoformat()}..{one.valid_until.isoformat() if one.valid_until else ''}"
+        for one in held.attestations
+    ]
+
+
 # --- proof ------------------------------------------------------------------------------------------------
 
 
@@ -307,3 +323,16 @@ def _(case: Case) -> bool:
     return (
         dwelling is not None and dwelling.lease_until is not None and case.local.date() > dwelling.lease_until
     )
+
+
+@fact(
+    "holder.lease_days_left",
+    FactType.INT,
+    "租约剩余天数，含最后一天；没有租约或已到期为 0",
+    "days that the lease still holds, its last one included; 0 if there is none, or it is over",
+)
+def _(case: Case) -> int:
+    dwelling = _dwelling(case)
+    if dwelling is None or dwelling.lease_until is None:
+        return 0
+    return max(0, (dwelling.lease_until - case.local.date()).days + 1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gated.config.errors import ConfigErrors
-from gated.policy import load
+from gated.config.errors import ConfigErrors, Problem
+from gated.policy import default_text, load
+from rules import decide
 from tests.rules.policies import HEAD, LAST, SITE, policy_of
+from tests.rules.test_decide import NOON, VALID, facts
 
 # name: rules (a line each), what stands before them, what is said: "line:column path: message" and the hint
 WRONG: dict[str, tuple[str, str, str, str]] = {
@@ -180,6 +184,41 @@ def test_the_place_inside_a_condition_of_several_lines() -> None:
     with pytest.raises(ConfigErrors) as caught:
         load(text, SITE, name="p.yaml")
     assert (caught.value.problems[0].line, caught.value.problems[0].column) == (7, 12)
+
+
+WORDS = [
+    "",
+    "  - ",
+    "rules:",
+    "when: ",
+    "{",
+    "}",
+    "'",
+    "\n",
+    ": ",
+    "&&",
+    "pass.live",
+    "\t",
+    "\0",
+    "\ud800",
+    "9" * 30,
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 60), st.sampled_from(WORDS)), max_size=3)
+)
+def test_whatever_is_in_the_file_is_told_as_problems(cuts: list[tuple[int, int, str]]) -> None:
+    text = default_text()
+    for start, length, word in cuts:
+        text = text[:start] + word + text[start + length :]
+    problems: list[Problem] = []
+    try:
+        decide(load(text, SITE, name="policy.yaml"), facts(VALID), NOON)
+    except ConfigErrors as errors:
+        problems = [*errors.problems] or [Problem("", 0, 0, "", "nothing is said")]
+    assert all(one.line >= 1 and one.message for one in problems)
 
 
 def test_all_problems_at_once() -> None:

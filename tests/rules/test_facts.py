@@ -180,6 +180,13 @@ def test_what_the_site_knows() -> None:
         "rented",
         True,
     )
+    assert found["holder.lease_days_left"] == 0
+    earlier = asked(facts(replace(VALID, dwelling_id="D1"), site=Village()), now=NOON - timedelta(days=3))
+    assert (earlier["holder.lease_days_left"], earlier["holder.lease_ended"]) == (3, False)
+    dated = asked(
+        facts(replace(VALID, attestations=(GOOD, Attestation("work", GOOD.issued_on, NOON.date()))))
+    )
+    assert dated["pass.attestation_dates"] == ["tenancy 2026-06-01..", "work 2026-06-01..2026-11-18"]
     assert (found["lists.watch"], found["lists.block"], found["history.refusals"]) == (True, False, 4)
 
 
