@@ -18,7 +18,7 @@ from gated.clocks import BoxClock
 from gated.lane import Lanes
 from gated.outbox import lane_state_message
 from gated.ports import NotRecorded
-from gated.store import Store, idempotency, outbox
+from gated.store import Store, idempotency, outbox, presence
 from gated.store.records import NotReadable
 
 log = structlog.get_logger()
@@ -32,6 +32,8 @@ _AGAIN_S = 1.0
 _BACKLOG_EVERY_S = 5.0
 _PRUNE_EVERY_S = 600.0
 _KEYS_KEPT = timedelta(days=2)
+_PRESENCE_KEPT = timedelta(days=30)
+"""For so long after a pass has ended it is known who came in on it."""
 
 
 class Background:
@@ -120,7 +122,8 @@ class Background:
             self._clock.now()  # notices a step also while nothing passes
 
     async def _housekeep(self) -> None:
-        """Counts what waits for the broker, and forgets keys of requests that nobody repeats any more."""
+        """Counts what waits for the broker, and forgets keys of requests that nobody repeats any more, and who came
+        in on passes that ended long ago."""
         pruned_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(_BACKLOG_EVERY_S)
@@ -128,8 +131,9 @@ class Background:
                 self.outbox_backlog = await self._store.read(outbox.backlog)
                 if self._clock.monotonic() - pruned_at > _PRUNE_EVERY_S:
                     pruned_at = self._clock.monotonic()
-                    before = self._clock.now() - _KEYS_KEPT
-                    await self._store.write(partial(idempotency.prune, before=before))
+                    now = self._clock.now()
+                    await self._store.write(partial(idempotency.prune, before=now - _KEYS_KEPT))
+                    await self._store.write(partial(presence.prune, before=now - _PRESENCE_KEPT))
             except (NotRecorded, NotReadable) as why:
                 log.warning("housekeeping_waits", why=str(why))
 

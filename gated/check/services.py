@@ -20,7 +20,7 @@ from gated.config import SiteConfig
 
 _ENOUGH = 2 * 1024**3
 _SCARCE = 200 * 1024**2
-"""Bytes free: a village writes about 40 MB a day; below the second the next backup fails."""
+"""Bytes free: a village writes about 80 MB a day; below the second the next backup fails."""
 
 _ANSWER = 16384
 _LOCAL = ("127.", "::1", "localhost")
