@@ -122,8 +122,8 @@ class Background:
             self._clock.now()  # notices a step also while nothing passes
 
     async def _housekeep(self) -> None:
-        """Counts what waits for the broker, and forgets keys of requests that nobody repeats any more, and who came
-        in on passes that ended long ago."""
+        """Counts what waits for the broker, and forgets what nobody needs any more: keys of requests, and who
+        came in on passes that ended long ago."""
         pruned_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(_BACKLOG_EVERY_S)
