@@ -104,13 +104,13 @@ def _entered(known: Presence, value: str, at: datetime, *, corrects: bool) -> Mo
     since, left = inside.get(value), known.left.get(value)
     if not value or (since is not None and _before(at, since)) or (left is not None and _before(at, left)):
         return _UNMOVED
-    gone: list[datetime] = []
+    gone: tuple[datetime, ...] = ()
     if since is not None:
-        gone.append(since)
+        gone = (since,)
     elif corrects and (worse := _misread(inside, value)):
-        gone.append(inside.pop(max(worse)[2]))
+        gone = (inside.pop(max(worse, key=lambda one: one[1:])[2]),)
     elif len(inside) >= _INSIDE_MOST:
-        gone.append(inside.pop(min(inside, key=lambda one: (inside[one], one))))
+        gone = (inside.pop(min(inside, key=lambda one: (inside[one], one))),)
     if left is not None:
         del known.left[value]
     inside[value] = at
@@ -196,7 +196,7 @@ class Memory:
         self._inside: list[datetime] = []
         """Since when, of all who are inside, sorted: an occupancy is two looks into it."""
         self._refused: OrderedDict[str, list[datetime]] = OrderedDict()
-        self._lanes: dict[str, LaneMemory] = {}
+        self._lanes: dict[str, Passed | LaneMemory] = {}
         self._told: str | None = None
 
     def load(
@@ -226,7 +226,7 @@ class Memory:
             if credential is not None:
                 self._refuse(credential, at)
             return
-        self._lanes[lane] = LaneMemory(at, credential, pass_id)
+        self._lanes[lane] = passed
         if pass_id is None:
             return
         known = self._presence.get(pass_id)
@@ -291,7 +291,8 @@ class Memory:
 
     def lane(self, lane_id: str) -> LaneMemory | None:
         """The passage that was let through last at a lane."""
-        return self._lanes.get(lane_id)
+        last = self._lanes.get(lane_id)
+        return None if last is None else LaneMemory(last.at, last.credential, last.pass_id)
 
 
 def used_since(known: Presence, when: datetime) -> bool:

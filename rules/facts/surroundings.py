@@ -9,8 +9,7 @@ from rules.facts.base import Case, FactType, fact
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
-UNSEEN_S = 5
-"""For so long after an opening a boom that cannot be seen is taken to be up."""
+_JUST_OPENED_S = 30
 
 
 # --- presence ---------------------------------------------------------------------------------------------
@@ -112,20 +111,18 @@ def _(case: Case) -> str:
 @fact(
     "lane.open_for_other",
     FactType.BOOL,
-    "道闸正为另一辆车开着（跟车）",
-    "whether the boom is up for another vehicle: that vehicle was let through a moment ago"
-    " (30 s where the boom is seen to be open, 5 s where it cannot be seen)",
+    "道闸（能看到位置的）正为另一辆车开着（跟车）",
+    "whether the boom is seen to be up for another vehicle, let through within the last 30 s; false where the"
+    " boom's position is not known",
 )
 def _(case: Case) -> bool:
     situation = case.situation
+    if not situation.site.boom_is_open(situation.lane):
+        return False
     last = situation.site.last_granted(situation.lane)
     if last is None or last.credential == situation.credential:
         return False
-    seconds = (case.now - last.at).total_seconds()
-    is_open = situation.site.boom_is_open(situation.lane)
-    if is_open is None:
-        return 0 <= seconds <= UNSEEN_S
-    return is_open and 0 <= seconds <= 30
+    return 0 <= (case.now - last.at).total_seconds() <= _JUST_OPENED_S
 
 
 @fact(

@@ -214,8 +214,8 @@ def _told(situation: Situation, now: datetime, said: Said) -> list[AlertDraft]:
     if credential is not None and ListName.WATCH in site.lists(credential, now):
         found.append(_draft(situation, "watched"))
     if refused:
-        last = site.last_granted(situation.lane)
-        if last is not None and last.credential != credential and 0 <= (now - last.at).total_seconds() <= 5:
+        last = site.last_granted(situation.lane) if site.boom_is_open(situation.lane) else None
+        if last is not None and last.credential != credential and (now - last.at).total_seconds() <= 30:
             found.append(_draft(situation, "tailgating"))
         if credential is not None and site.refusals(credential, now) >= 3:
             found.append(_draft(situation, "repeated_refusals"))

@@ -25,6 +25,7 @@ from gated.domain import (
 from rules.facts import TABLE, Case, Facts, FactType
 from rules.facts.plates import PLATE_KINDS, plate_kind
 from rules.ground import Duty, Ground, Proof
+from rules.memory import LaneMemory
 from rules.policy import table_of
 from rules.reference import markdown
 from rules.situation import NOTHING, Nothing, Situation
@@ -188,6 +189,37 @@ def test_what_the_site_knows() -> None:
     )
     assert dated["pass.attestation_dates"] == ["tenancy 2026-06-01..", "work 2026-06-01..2026-11-18"]
     assert (found["lists.watch"], found["lists.block"], found["history.refusals"]) == (True, False, 4)
+
+
+class Gate(Nothing):
+    """A lane with a boom that is where it is, and a vehicle that was let through a while ago."""
+
+    def __init__(self, is_open: bool | None, seconds: float, plate: str = "津B00001") -> None:
+        self.is_open = is_open
+        self.last = LaneMemory(
+            NOON - timedelta(seconds=seconds), Credential(CredentialKind.PLATE, plate), "P"
+        )
+
+    def boom_is_open(self, lane: str) -> bool | None:
+        return self.is_open
+
+    def last_granted(self, lane: str) -> LaneMemory:
+        return self.last
+
+
+@pytest.mark.parametrize(
+    ("gate", "follows"),
+    [
+        (Gate(True, 3), True),
+        (Gate(True, 31), False),
+        (Gate(False, 3), False),
+        (Gate(None, 3), False),
+        (Gate(True, 3, "津A12345"), False),
+        (Gate(True, -3), False),
+    ],
+)
+def test_who_follows_through(gate: Gate, follows: bool) -> None:
+    assert asked(facts(site=gate))["lane.open_for_other"] is follows
 
 
 def test_volunteers_on_duty() -> None:
