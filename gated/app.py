@@ -175,6 +175,7 @@ class App:
             self._dirty,
             self.follow_all,
             partial(self.remembered.advance, self.store),
+            partial(self.remembered.tidy, self.store),
         )
         services = self._services()
         await stack.enter_async_context(kept_running(self.keeper.run, "alerts"))

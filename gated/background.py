@@ -31,6 +31,7 @@ _LAG_EVERY_S = 0.5
 _AGAIN_S = 1.0
 _BACKLOG_EVERY_S = 5.0
 _PRUNE_EVERY_S = 600.0
+_TIDY_EVERY_S = 6 * 3600.0
 _KEYS_KEPT = timedelta(days=2)
 _PRESENCE_KEPT = timedelta(days=30)
 """For so long after a pass has ended it is known who came in on it."""
@@ -39,7 +40,7 @@ _PRESENCE_KEPT = timedelta(days=30)
 class Background:
     """The tasks of one daemon. `dirty`: ids of lanes whose state is to be published. `follow` takes over what
     other processes changed in the store, and returns how much. `write_presence` writes down who came and
-    went, and returns how many passages that were."""
+    went, and returns how many passages that were; `tidy_presence` forgets those on passes that are over."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Background:
         dirty: set[str],
         follow: Callable[[], Awaitable[int]],
         write_presence: Callable[[], Awaitable[int]],
+        tidy_presence: Callable[[], Awaitable[int]],
     ) -> None:
         self.loop_lag_s = 0.0
         self.outbox_backlog = 0
@@ -58,6 +60,7 @@ class Background:
         self._dirty = dirty
         self._follow = follow
         self._write_presence = write_presence
+        self._tidy_presence = tidy_presence
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,7 +89,9 @@ class Background:
 
     async def _keep_presence(self) -> None:
         """Off the path of a passage; what is not written down yet at a crash is folded in at the next
-        start."""
+        start. The first look for what may be forgotten is hours after the start, when the box knows the
+        time."""
+        tidied_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(_PRESENCE_EVERY_S)
             try:
@@ -94,6 +99,10 @@ class Background:
                 while written:  # a little at a time: passages come first
                     await asyncio.sleep(_PRESENCE_PAUSE_S)
                     written = await self._write_presence()
+                if self._clock.monotonic() - tidied_at > _TIDY_EVERY_S:
+                    tidied_at = self._clock.monotonic()
+                    gone = await self._tidy_presence()
+                    log.debug("presence_tidied", passes=gone)
             except (NotRecorded, NotReadable) as why:
                 log.warning("presence_waits", why=str(why))
 

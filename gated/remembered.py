@@ -22,7 +22,12 @@ log = structlog.get_logger()
 
 _REFUSALS_WITHIN = timedelta(hours=1)
 _REFUSALS_MOST = 10_000
-_PAGE = 2000
+_LANES_WITHIN = timedelta(minutes=5)
+_PAGE = 500
+"""Passages that are written down at once: they hold up those that pass meanwhile for some milliseconds."""
+_PAGE_AT_START = 10_000
+_KEPT = timedelta(days=90)
+"""Presence on passes that are over is kept for so long: a pass may be renewed."""
 
 
 class Remembered:
@@ -38,22 +43,34 @@ class Remembered:
     async def open(self, store: Store) -> None:
         """Takes in all that the store has; first writes down what a crash left behind."""
         folded = 0
-        while read := await self.advance(store):
+        while read := await self.advance(store, _PAGE_AT_START):
             folded += read
-        since = self._clock() - _REFUSALS_WITHIN
+        now = self._clock()
 
         def load(conn: Connection) -> None:
-            self.memory.load(presence.load(conn))
-            for refused in presence.refused_since(conn, since, _REFUSALS_MOST):
+            self.memory.load(presence.load(conn), presence.latest_of_lanes(conn, now - _LANES_WITHIN))
+            for refused in presence.refused_since(conn, now - _REFUSALS_WITHIN, _REFUSALS_MOST):
                 self.memory.passed(refused)
 
         await store.read(load)
         await self.follow(store)
         log.info("memory_opened", folded=folded, inside=self.memory.occupancy(self._clock()))
 
-    async def advance(self, store: Store) -> int:
-        """Writes down some of the passages that are not in the table of presence yet; how many."""
-        return await store.write(partial(presence.advance, zone=self.memory.zone, limit=_PAGE))
+    async def advance(self, store: Store, limit: int = _PAGE) -> int:
+        """Writes down some of the passages that are not in the table of presence yet; how many. Raises
+        NotReadable and NotRecorded; nothing is lost by either."""
+        found = await store.read(partial(presence.folded, zone=self.memory.zone, limit=limit))
+        return await store.write(partial(presence.keep, found=found)) if found.read else 0
+
+    async def tidy(self, store: Store) -> int:
+        """Forgets the presence on passes that have been over for long; on how many. Raises as `advance`."""
+        before = self._clock() - _KEPT
+        gone = 0
+        while passes := await store.read(partial(presence.over, before=before)):
+            await store.write(partial(presence.forget, pass_ids=passes, before=before))
+            self.memory.drop(passes, before)
+            gone += len(passes)
+        return gone
 
     async def follow(self, store: Store) -> bool:
         """Takes over changed lists and dwellings; one small query where nothing changed."""

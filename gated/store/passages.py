@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import CTE, ColumnElement, Connection, Row, delete, func, or_, select, text
+from sqlalchemy import CTE, ColumnElement, Connection, Row, delete, func, or_, select, text, update
 from sqlalchemy.sql.elements import TextClause
 
 from gated.domain import (
@@ -111,6 +111,11 @@ def _newest(
     return [_row(row) for row in rows]
 
 
+def lanes_seen(conn: Connection) -> list[str]:
+    """The lanes that have passages."""
+    return [lane for lane in conn.execute(select(_lanes().c.lane)).scalars() if lane is not None]
+
+
 def _lanes() -> CTE:
     """All lanes that have passages, each found by one step in the index; the last row is null."""
     first = select(func.min(passages.c.lane).label("lane")).cte("lanes", recursive=True)
@@ -128,8 +133,7 @@ def prune(conn: Connection, before: datetime, *, limit: int = 500) -> int:
     Whereabouts are to be deleted in time; `gated.store.retention` repeats this until none is left."""
     rows: list[Any] = []
     read = select(counters.c.value).where(counters.c.name == "presence").scalar_subquery()
-    lanes = select(_lanes().c.lane)
-    for lane in [lane for lane in conn.execute(lanes).scalars() if lane is not None]:
+    for lane in lanes_seen(conn):
         old = select(passages.c.n, passages.c.id).where(
             passages.c.lane == lane,
             passages.c.at < to_us(before),
@@ -142,7 +146,17 @@ def prune(conn: Connection, before: datetime, *, limit: int = 500) -> int:
         ids = [row.id for row in rows]
         conn.execute(delete(openings).where(or_(openings.c.passage_id.in_(ids), openings.c.id.in_(ids))))
         conn.execute(delete(passages).where(passages.c.n.in_([row.n for row in rows])))
+        _put_back(conn)
     return len(rows)
+
+
+def _put_back(conn: Connection) -> None:
+    """SQLite numbers on from the last passage that is there, so numbers of deleted ones come again: whoever
+    has read up to such a number must be told, or it would not see the next passages. All that is left below
+    it was read."""
+    last = select(func.coalesce(func.max(passages.c.n), 0)).scalar_subquery()
+    names = counters.c.name.in_(["presence", "settled"])
+    conn.execute(update(counters).where(names, counters.c.value > last).values(value=last))
 
 
 def _row(row: Row[Any]) -> PassageRow:

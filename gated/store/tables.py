@@ -319,7 +319,7 @@ presence = Table(
     Column("last_exit", BigInteger),
     Column("day", Text),
     Column("today", Integer, nullable=False),
-    Column("inside", Text, nullable=False),  # JSON object: credential to since when
+    Column("inside", Text, nullable=False),  # JSON object: credential to since when; negative: left then
     Column("last", Id),
     sqlite_with_rowid=False,
 )
