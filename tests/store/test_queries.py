@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import UTC, time, timedelta
 
 import pytest
 from sqlalchemy import Connection
@@ -31,6 +31,7 @@ from gated.store import (
     outbox,
     passages,
     passes,
+    presence,
     reads,
     tokens,
 )
@@ -257,6 +258,7 @@ async def test_old_whereabouts_are_deleted(store: Store) -> None:
     over = [make.opening(number, OpeningOutcome.ACCEPTED) for number in range(40)]
     await asyncio.gather(*(store.record_opening(one) for one in over))
     edge = make.moment(25)
+    await store.write(lambda conn: presence.advance(conn, UTC))  # what it has not taken in yet stays
     assert await prune(store, lambda conn, before: passages.prune(conn, before, limit=7), edge) == 25
     assert await prune(store, reads.prune, edge) == 25
     left = await store.read(lambda conn: passages.page(conn, limit=100))
