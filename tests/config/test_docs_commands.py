@@ -71,6 +71,8 @@ def commands(page: str, text: str) -> Iterator[Command]:
             words = list(lexer)
         except ValueError:  # an apostrophe: no shell's words
             continue
+        if ">" in words:  # where the output goes is the shell's
+            words = words[: words.index(">")]
         simple: list[str] = []
         for word in [*words, ";"]:
             if not _END.fullmatch(word):
