@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _REFUSALS_WITHIN = timedelta(hours=1)
 _REFUSALS_MOST = 10_000
 _LANES_WITHIN = timedelta(minutes=5)
-_PAGE = 500
+_PAGE = 250
 """Passages that are written down at once: they hold up those that pass meanwhile for some milliseconds."""
 _PAGE_AT_START = 10_000
 _KEPT = timedelta(days=90)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gated.store.store import Store
 
 Prune = Callable[[Connection, datetime], int]
-"""`passages.prune`, `reads.prune`, `presence.prune`, `outbox.prune`, `idempotency.prune`: deletes some, returns
-how many."""
+"""`passages.prune`, `reads.prune`, `presence.prune`, `outbox.prune`, `idempotency.prune`: deletes some,
+returns how many."""
 
 
 async def prune(store: Store, what: Prune, before: datetime, *, pause_s: float = 0.02) -> int:
