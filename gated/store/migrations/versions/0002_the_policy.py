@@ -70,7 +70,7 @@ def upgrade() -> None:
     )
     counters = sa.table("counters", sa.column("name", sa.Text), sa.column("value", sa.BigInteger))
     op.bulk_insert(counters, [{"name": name, "value": 0} for name in ("presence", "register")])
-    # presence begins with the upgrade: before it no pass was limited by it, and a year would take minutes to fold
+    # presence begins with the upgrade: before it no pass was limited by it, and a year would take minutes
     op.execute(
         "UPDATE counters SET value = (SELECT coalesce(max(n), 0) FROM passages) WHERE name = 'presence'"
     )
