@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rules.policy import Rule
 
 VERSION = 1
+_CANDIDATES_MOST = 8
+"""The nearest are kept; how many rivals there were in all is a fact."""
 
 
 class NotInReceipt(LookupError):
@@ -34,7 +36,7 @@ def made(
     """The receipt of one decision; values as orjson writes them (aware datetimes, `Text`)."""
     found: dict[str, Any] = {"v": VERSION, "policy": policy, "facts": dict(facts)}
     if candidates:
-        found["candidates"] = [_candidate(one) for one in candidates]
+        found["candidates"] = [_candidate(one) for one in candidates[:_CANDIDATES_MOST]]
     if miss is not None:
         found["nearest_miss"] = {"codes": list(miss.codes), "zh": miss.text.zh, "en": miss.text.en}
     if failed is not None:
