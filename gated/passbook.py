@@ -12,6 +12,7 @@ import functools
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date
+from math import fsum
 from typing import NamedTuple
 
 from gated.domain import (
@@ -34,11 +35,16 @@ _ID_AT = _RECORD.size
 _LENGTH_AT = _ID_AT - 1
 _PAGE = 200
 """Passes taken in at once: about 1 ms of the event loop."""
-_KINDS = {CredentialKind.PLATE: b"p", CredentialKind.CARD: b"c", CredentialKind.CODE: b"q"}
+# a plate is its own key, and the very object that `NearPlates` has; no plate begins with a zero byte
+_KINDS = {CredentialKind.PLATE: b"", CredentialKind.CARD: b"\0c", CredentialKind.CODE: b"\0q"}
+_PLATE = CredentialKind.PLATE
 
 Shape = tuple[tuple[str, ...] | None, tuple[HourWindow, ...], tuple[tuple[str, int], ...]]
 _FAR = 2.0
-_CANDIDATES_MOST = 8
+"""What a read counts to which a plate is not near at all."""
+_UNSAID = 0.5
+"""What a read weighs whose device gives no confidence."""
+_MOST_CANDIDATES = 8
 
 
 class Seen(NamedTuple):
@@ -74,7 +80,7 @@ class Passbook:
         """Fills an empty book with all that the store has at `change`."""
         for credential, found in facts:
             self._add(_key(credential), self._pack(found, change))
-        self._near.load(key[1:].decode() for key in self._records if key[:1] == b"p")
+        self._near.load((key for key in self._records if key[:1] != b"\0"), len(self._records))
         self.change = change
 
     def apply(self, changed: Pass) -> None:
@@ -90,8 +96,8 @@ class Passbook:
             key = _key(credential)
             self._drop(key, pass_id)
             self._add(key, record)
-            if credential.kind is CredentialKind.PLATE:
-                self._near.add(credential.value)
+            if credential.kind is _PLATE:
+                self._near.add(key)
         if changed.change == self.change + 1:
             self.change = changed.change
 
@@ -109,47 +115,48 @@ class Passbook:
         ]
 
     def near(self, seen: Sequence[Seen]) -> list[Candidate]:
-        """The passes whose plate is nearly, but not exactly, what was read; the nearest first, at most eight.
-        Ended and revoked ones are among them: whoever decides knows the time.
+        """The passes whose plate is nearly, but not exactly, what was read; the nearest first. Ended and
+        revoked ones are among them: whoever decides knows the time. More than eight only where it takes them
+        to see, at any time, whether two passes in force could be meant.
 
-        `seen`: the reads of one vehicle. With several, a plate's distance is the mean of its distances from
-        each, weighed by how sure the device was of the read (0.5 where it does not say); a read to which it
-        is not near at all counts as 2.0 away. The order of reads does not matter but for the edits, which are
-        those from the first read to which the plate is near.
+        `seen`: the reads of one vehicle, the one that is asked for first; what is no plate is left out. With
+        several, a plate's distance is the mean of its distances from each, weighed by how sure the device
+        was of the read; a read to which it is not near counts as 2.0 away, so that a plate near to one read
+        and far from another loses against one near to both. The order of the reads does not matter, but for
+        the edits, which are those from the first read that is near to the plate and not equal, if any.
         """
-        nearest = self._near.near(seen[0].credential.value) if len(seen) == 1 else self._fused(seen)
-        found: list[Candidate] = []
-        for distance, edits, plate in nearest:
-            records = self._records.get(b"p" + plate.encode(), ())
-            found += [
-                Candidate(self._unpack(record), distance, edits, plate)
-                for record in (records if isinstance(records, tuple) else (records,))
-                if self._current(record)
-            ]
-            if len(found) >= _CANDIDATES_MOST:
-                break
-        return found
+        values = [one.credential.value for one in seen if one.credential.kind is _PLATE]
+        nearest = self._near.near(values[0]) if len(values) == 1 else self._fused(seen)
+        return self._candidates(nearest) if nearest else []
 
     def _fused(self, seen: Sequence[Seen]) -> list[Near]:
-        weights = [0.5 if one.confidence is None else max(one.confidence, 0.01) for one in seen]
+        plates = [one for one in seen if one.credential.kind is _PLATE]
+        weights = [_UNSAID if one.confidence is None else max(one.confidence, 0.01) for one in plates]
         each: list[dict[str, tuple[float, str]]] = []
-        for one in seen:
+        for one in plates:
             value = one.credential.value
-            near = {plate: (distance, edits) for distance, edits, plate in self._near.near(value)}
-            if b"p" + value.encode() in self._records:
-                near[value] = (0.0, "")
+            near = {plate: (distance, edits) for distance, plate, edits in self._near.near(value)}
+            near[value] = (0.0, "")
             each.append(near)
-        total = sum(weights)
         found: list[Near] = []
         for plate in {plate for near in each for plate in near}:
-            ways = [near.get(plate) for near in each]
-            distance = sum(
-                weight * (_FAR if way is None else way[0]) for weight, way in zip(weights, ways, strict=True)
-            )
-            distance = round(distance / total, 3)
+            ways = [near.get(plate, (_FAR, "")) for near in each]
+            distance = fsum(weight * way[0] for weight, way in zip(weights, ways, strict=True))
+            distance = round(distance / fsum(weights), 3)
             if 0 < distance <= MOST:
-                found.append((distance, next(way[1] for way in ways if way is not None), plate))
+                found.append((distance, plate, next((edits for _, edits in ways if edits), "")))
         return sorted(found)
+
+    def _candidates(self, nearest: list[Near]) -> list[Candidate]:
+        found: list[Candidate] = []
+        kept: list[bytes] = []
+        for distance, plate, edits in nearest:
+            there = self._records.get(plate.encode(), ())
+            for record in there if isinstance(there, tuple) else (there,):
+                if self._current(record) and (len(kept) < _MOST_CANDIDATES or _adds(record, kept)):
+                    kept.append(record)
+                    found.append(Candidate(self._unpack(record), distance, edits, plate))
+        return found
 
     # --- records ----------------------------------------------------------------------------------------
 
@@ -228,6 +235,20 @@ class Passbook:
             self._records[key] = kept if len(kept) > 1 else kept[0]
         else:
             del self._records[key]
+
+
+def _adds(record: bytes, kept: list[bytes]) -> bool:
+    """Whether there is a time at which this pass may be in force and not two of those kept are: unless two
+    passes are in force all the while that it is."""
+    _, since, until, _, _, _, revoked, _ = _RECORD.unpack_from(record)
+    if revoked:
+        return False
+    covering = set()
+    for one in kept:
+        _, other_since, other_until, _, _, _, other_revoked, length = _RECORD.unpack_from(one)
+        if not other_revoked and other_since <= since and until <= other_until:
+            covering.add(one[_ID_AT : _ID_AT + length])
+    return len(covering) < 2
 
 
 def facts_of(found: Pass) -> PassFacts:

@@ -15,7 +15,7 @@ def to_us(moment: datetime) -> int:
 
 def from_us(microseconds: int) -> datetime:
     """The inverse of `to_us`."""
-    return EPOCH + timedelta(microseconds=microseconds)
+    return EPOCH + timedelta(0, 0, microseconds)  # by name it takes a third longer
 
 
 def iso(moment: datetime) -> str:
