@@ -125,12 +125,11 @@ class Passbook:
         and far from another loses against one near to both. The order of the reads does not matter, but for
         the edits, which are those from the first read that is near to the plate and not equal, if any.
         """
-        values = [one.credential.value for one in seen if one.credential.kind is _PLATE]
-        nearest = self._near.near(values[0]) if len(values) == 1 else self._fused(seen)
+        plates = [one for one in seen if one.credential.kind is _PLATE]
+        nearest = self._near.near(plates[0].credential.value) if len(plates) == 1 else self._fused(plates)
         return self._candidates(nearest) if nearest else []
 
-    def _fused(self, seen: Sequence[Seen]) -> list[Near]:
-        plates = [one for one in seen if one.credential.kind is _PLATE]
+    def _fused(self, plates: Sequence[Seen]) -> list[Near]:
         weights = [_UNSAID if one.confidence is None else max(one.confidence, 0.01) for one in plates]
         each: list[dict[str, tuple[float, str]]] = []
         for one in plates:
