@@ -128,3 +128,33 @@ async def test_whoever_issues_a_pass_is_warned_of_a_plate_close_by(gate: Gate) -
     assert first.json()["id"] in warning["text"]["en"]
     far = wanted_pass(credentials=[{"kind": "plate", "value": "津B67890"}])
     assert (await gate.ask("POST", "/api/v1/passes", far, Role.STAFF)).json()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "warned"),
+    [
+        ("津A1234S", ["7:S→5"]),  # a look-alike
+        ("津A12X45", ["5:X→3"]),  # another character
+        ("京A12345", ["1:京→津"]),
+        ("津AD12345", ["3:-D"]),
+        ("津A12X4S", []),  # 1.5 away: too far for a near match to let in
+        ("津A99999", []),
+    ],
+)
+async def test_the_warning_says_which_characters_differ(gate: Gate, value: str, warned: list[str]) -> None:
+    await gate.ask("POST", "/api/v1/passes", wanted_pass(), Role.STAFF)
+    body = wanted_pass(credentials=[{"kind": "plate", "value": value}])
+    made = await gate.ask("POST", "/api/v1/passes", body, Role.STAFF)
+    texts = [one["text"]["en"] for one in made.json()["warnings"] if one["code"] == "plate-near"]
+    assert [edits in text for edits, text in zip(warned, texts, strict=True)] == [True] * len(warned)
+
+
+async def test_a_pass_that_is_revoked_or_the_same_is_no_reason_to_warn(gate: Gate) -> None:
+    first = await gate.ask("POST", "/api/v1/passes", wanted_pass(), Role.STAFF)
+    path = f"/api/v1/passes/{first.json()['id']}"
+    await gate.ask("POST", f"{path}/revoke", {"reason": "搬走"}, Role.STAFF)
+    both = [{"kind": "plate", "value": value} for value in ("津A1234S", "津A1Z34S")]
+    second = await gate.ask("POST", "/api/v1/passes", wanted_pass(credentials=both), Role.STAFF)
+    assert second.json()["warnings"] == []
+    again = await gate.ask("GET", f"/api/v1/passes/{second.json()['id']}", None, Role.STAFF)
+    assert again.json()["warnings"] == []
