@@ -18,16 +18,16 @@ import orjson
 from sqlalchemy import Connection, func, select
 
 from gated.domain import (
+    BarrierPosition,
     Candidate,
     Credential,
     CredentialKind,
     Direction,
-    Dwelling,
     LaneMode,
-    ListName,
     Outcome,
     Text,
 )
+from gated.lane import SiteSurroundings
 from gated.lists import Dwellings, Lists
 from gated.passbook import Passbook, Seen
 from gated.store.tables import passages
@@ -35,7 +35,7 @@ from gated.times import from_us, to_us
 from rules import Policy, Situation, decide
 from rules.decide import RULE_FAILED, outcome_of
 from rules.facts import TABLE, FactType
-from rules.memory import LaneMemory, Memory, Passed, Presence
+from rules.memory import Memory, Passed
 from rules.receipt import candidate_of
 
 _PAGE = 5000
@@ -101,42 +101,6 @@ class Tally:
         return sum(self.changes.values())
 
 
-class _Then:
-    """What was known of the site when a passage happened, as far as receipts do not say."""
-
-    def __init__(self, memory: Memory, lists: Lists, dwellings: Dwellings) -> None:
-        self.memory = memory
-        self._lists = lists
-        self._dwellings = dwellings
-
-    def presence(self, pass_id: str) -> Presence | None:
-        return self.memory.presence(pass_id)
-
-    def inside_since(self, pass_id: str, credential: Credential, now: datetime) -> datetime | None:
-        return self.memory.inside(pass_id, now).get(credential.value)
-
-    def others_inside(self, pass_id: str, credential: Credential, now: datetime) -> int:
-        return self.memory.others_inside(pass_id, credential, now)
-
-    def occupancy(self, now: datetime) -> int:
-        return self.memory.occupancy(now)
-
-    def refusals(self, credential: Credential, now: datetime) -> int:
-        return self.memory.refusals(credential, now)
-
-    def last_granted(self, lane: str) -> LaneMemory | None:
-        return self.memory.lane(lane)
-
-    def lists(self, credential: Credential, now: datetime) -> frozenset[ListName]:
-        return self._lists.on(credential, now)
-
-    def dwelling(self, dwelling_id: str) -> Dwelling | None:
-        return self._dwellings.get(dwelling_id)
-
-    def boom_is_open(self, lane: str) -> bool | None:
-        return None
-
-
 class Replay:
     """Runs a policy over passages, one after the other. `book`, `lists`, `dwellings`: as they are now, for
     what was not recorded. `against`: compare with what this policy says instead of what was recorded."""
@@ -154,7 +118,10 @@ class Replay:
         self._policy = policy
         self._against = against
         self._book = book
-        self._site = _Then(Memory(policy.ground.zone), lists or Lists(), dwellings or Dwellings())
+        self._memory = Memory(policy.ground.zone)
+        self._site = SiteSurroundings(
+            self._memory, lists or Lists(), dwellings or Dwellings(), lambda _: BarrierPosition.UNKNOWN
+        )
         self._candidates: dict[bytes, Candidate] = {}
         self._asked: dict[tuple[str, str, Direction], tuple[str, ...]] = {}
 
@@ -214,7 +181,7 @@ class Replay:
             found = Difference(
                 passage_id, at, lane, value or "", was, was_reason, judged.outcome, judged.reason, rule, said
             )
-        self._site.memory.passed(passed)
+        self._memory.passed(passed)
         return found
 
     def _passes(
