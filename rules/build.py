@@ -246,6 +246,8 @@ class _Builder:
                 hint = error.hint
                 if error.name:
                     hint = did_you_mean(error.name, types) or hint
+                    if "." not in error.name:
+                        hint = f"a text stands in quotes: '{error.name}'"
                     if error.name in self._after_types:
                         hint = "only rules that alert (`then: alert`) know the decision"
                     elif error.name in TABLE:

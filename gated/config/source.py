@@ -143,7 +143,8 @@ def _node(event: yaml.Event, events: Iterator[yaml.Event], anchors: dict[str, _N
         return known
     tag = getattr(event, "tag", None)
     if tag is not None and tag != "!":
-        raise _Refused(mark, f"the tag {tag} is not allowed here", "write the value without a tag")
+        hint = f'a text that begins with ! stands in quotes: "{tag} ..."; tags are not used here'
+        raise _Refused(mark, f"the tag {tag} is not allowed here", hint, "以 ! 开头的内容须加双引号")
     node = _Node(mark)
     if isinstance(event, yaml.ScalarEvent):
         node.scalar = _scalar(event, mark)

@@ -26,6 +26,18 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "4:38 rules[0] (a).when: '<' compares",
         "1.0",
     ),
+    "a text without quotes": (
+        "{id: a, when: pass.kind == tenant, then: deny, say: no}",
+        "",
+        "4:32 rules[0] (a).when: no fact is called 'tenant'",
+        "a text stands in quotes: 'tenant'",
+    ),
+    "a condition that begins with a bang": (
+        "{id: a, when: !pass.live, then: deny, say: no}",
+        "",
+        "4:19 : the tag !pass.live is not allowed here",
+        "stands in quotes",
+    ),
     "no condition": (
         "{id: a, when: presence.entries, then: deny, say: no}",
         "",
