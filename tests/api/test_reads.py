@@ -232,7 +232,7 @@ async def test_metrics(gate: Gate) -> None:
 
 @pytest.fixture
 def settled() -> Iterator[None]:
-    """As the daemon once it has started: the collector does not walk what is here already (here, pytest's)."""
+    """As the daemon once it has started: the collector does not walk what is here already."""
     gc.collect()
     gc.freeze()
     yield
