@@ -8,6 +8,7 @@ of long ago, whose entrances may be gone, is built without.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -48,6 +49,8 @@ _LIMIT_TYPES: Mapping[type, FactType] = {
     str: FactType.STRING,
 }
 _ZH = {"entrance": "出入口", "lane": "通道", "grid": "网格"}
+_COMPARED = re.compile(r"""(?P<name>[a-z]+\.[a-z_]+)\s*(?:[=!<>]=|[<>])\s*(['"])(?P<text>.*?)\2""")
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _ROUTES = frozenset({"entrance", "holder", "site"})
 
 
@@ -254,6 +257,9 @@ class _Builder:
                         hint = "it can only be said, not asked"
                 self._note(path, error.message, hint, error.zh, error.line, error.column)
             return None
+        if (wrong := _wrong_text(rule.condition)) is not None:
+            self._note(path, *wrong)
+            return None
         if found.returns is not CelType.BOOL:
             self._note(
                 path,
@@ -298,6 +304,26 @@ class _Builder:
                 )
             else:
                 yield name, known[name]
+
+
+def _wrong_text(condition: str) -> tuple[str, str, str, int, int] | None:
+    """A text that a fact is compared with and can never be: message, hint, zh, line, column."""
+    for found in _COMPARED.finditer(condition):
+        name, text = found["name"], found["text"]
+        place = found.start("text")
+        at = condition.count("\n", 0, place) + 1, place - condition.rfind("\n", 0, place)
+        if name == "time.clock" and not _CLOCK.fullmatch(text):
+            return (
+                f"{text!r} is no time of day",
+                "write it like '05:00' or '22:00'",
+                "时刻须写成 '05:00' 的形式",
+                *at,
+            )
+        fact = TABLE.get(name)
+        if fact is not None and fact.values and text not in fact.values:
+            hint = did_you_mean(text, fact.values)
+            return f"{text!r} is not one of: {', '.join(fact.values)}", hint, "取值不在允许范围内", *at
+    return None
 
 
 def _types(model: PolicyModel) -> dict[str, FactType]:

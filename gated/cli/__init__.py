@@ -195,7 +195,8 @@ def rules_explain(
     card: Annotated[str | None, typer.Option(help="or this card,")] = None,
     code: Annotated[str | None, typer.Option(help="or this code,")] = None,
     confidence: Annotated[float | None, typer.Option(min=0, max=1, help="read with this confidence,")] = None,
-    at: Annotated[str | None, typer.Option(help="at this time (2026-11-22T08:00:00+08:00),")] = None,
+    at: Annotated[str | None, typer.Option(help="at this time of the site (2026-11-22T23:00),")] = None,
+    vehicle: Annotated[str | None, typer.Option(help="of this class (car, van, truck, bus),")] = None,
     policy: Annotated[Path | None, typer.Option(help="by this policy instead of the one in force.")] = None,
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
@@ -211,7 +212,17 @@ def rules_explain(
     if lane is None or len(given) != 1:
         output.fail("say --passage ID, or --lane ID with --plate, --card or --code", "", 2)
     [(kind, value)] = given
-    explain.dry_run(config, lane, value, kind=kind, confidence=confidence, at=at, file=policy, as_json=json)
+    explain.dry_run(
+        config,
+        lane,
+        value,
+        kind=kind,
+        confidence=confidence,
+        at=at,
+        vehicle=vehicle,
+        file=policy,
+        as_json=json,
+    )
 
 
 @policy.command("replay", short_help="回放 Run a policy over what was recorded.")

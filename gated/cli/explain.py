@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from gated.cli import output, setting
 from gated.cli.rules import in_store, loaded, moment
-from gated.domain import BarrierPosition, Candidate, CredentialKind, Decision
+from gated.domain import BarrierPosition, Candidate, CredentialKind, Decision, Text
 from gated.lane.surroundings import SiteSurroundings
 from gated.passbook import Passbook, Seen
 from gated.plates import credential as normalised
@@ -154,6 +154,8 @@ def _receipt(receipt: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Text):
+        return value.zh
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -176,6 +178,7 @@ def dry_run(
     kind: CredentialKind,
     confidence: float | None,
     at: str | None,
+    vehicle: str | None,
     file: Path | None,
     as_json: bool,
 ) -> None:
@@ -188,7 +191,7 @@ def dry_run(
             f"no lane is called {lane_id!r} 没有此通道", f"there are: {', '.join(sorted(named.lanes))}", 2
         )
     now = datetime.now(UTC)
-    when = now if at is None else moment(at, now)
+    when = now if at is None else _moment(at, now, named.zone)
     try:
         presented = normalised(kind, shown)
     except ValueError as error:
@@ -227,6 +230,7 @@ def dry_run(
                 confidence,
                 exact,
                 near=lambda: near,
+                details={} if vehicle is None else {"vehicle_class": vehicle},
                 site=surroundings,
             )
             return decide(used, situation, when), exact or near
@@ -255,6 +259,15 @@ def dry_run(
         *_receipt({**receipt, "candidates": [_shown(one) for one in receipt.get("candidates", ())]}),
     ]
     output.data(facts, "\n".join(lines), as_json=as_json)
+
+
+def _moment(text: str, now: datetime, zone: tzinfo) -> datetime:
+    """As `moment`; a time without a zone is the site's."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return moment(text, now)
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
 
 
 def _shown(candidate: Mapping[str, Any]) -> dict[str, Any]:

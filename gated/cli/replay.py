@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import Connection, select
 
 from gated.cli import output, setting
-from gated.cli.rules import in_store, loaded, moment
+from gated.cli.rules import in_store, loaded, local, moment
 from gated.lists import Dwellings, Lists
 from gated.passbook import Passbook
 from gated.policy import default_text
@@ -59,6 +59,10 @@ def replay(
     begin, end = moment(since, now), now if until is None else moment(until, now)
     site = site_names(setting.site(config))
     policy = loaded(file, site)
+    if lane is not None and lane not in site.lanes:
+        output.fail(
+            f"no lane is called {lane!r} 没有此通道", f"there are: {', '.join(sorted(site.lanes))}", 2
+        )
     kept: list[Difference] = []
 
     async def work(store: Store) -> Replay:
@@ -85,7 +89,7 @@ def replay(
         writer.writerows(facts)
         sys.stderr.write(_told(tally) + "\n")
     else:
-        output.data(facts, "\n".join(_table(tally, facts)), as_json=False)
+        output.data(facts, "\n".join(_table(tally, facts, site.zone)), as_json=False)
 
 
 def _prepared(conn: Connection, policy: Any, site: SiteNames, *, against_live: bool) -> Replay:
@@ -173,10 +177,12 @@ def _told(tally: Tally) -> str:
     return "\n".join(lines)
 
 
-def _table(tally: Tally, facts: list[dict[str, str]]) -> Iterator[str]:
+def _table(tally: Tally, facts: list[dict[str, str]], zone: tzinfo) -> Iterator[str]:
     yield _told(tally)
     if facts:
-        shown = [{**one, "at": one["at"][:19], "was": f"{one['was']} {one['was_reason']}"} for one in facts]
+        shown = [
+            {**one, "at": local(one["at"], zone), "was": f"{one['was']} {one['was_reason']}"} for one in facts
+        ]
         shown = [{**one, "now": f"{one['now']} {one['now_reason']}"} for one in shown]
         yield ""
         yield output.table(["at", "lane", "credential", "was", "now", "zh"], shown)
@@ -231,8 +237,10 @@ def shadow_report(config: Path, *, since: str, as_json: bool, limit: int) -> Non
         return await store.read(look)
 
     seen, found = in_store(config, work)
+    zone = site_names(setting.site(config)).zone
     shown = [
-        {**one, "at": one["at"][:19], "live": f"{one['was']} {one['was_reason']}"} for one in found[:limit]
+        {**one, "at": local(one["at"], zone), "live": f"{one['was']} {one['was_reason']}"}
+        for one in found[:limit]
     ]
     shown = [{**one, "shadow": f"{one['now']} {one['now_reason']}"} for one in shown]
     text = f"{len(found)} of {seen} passages: the shadow says otherwise 影子政策结果不同"

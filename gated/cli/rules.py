@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -62,6 +62,11 @@ def moment(text: str, now: datetime) -> datetime:
         return parse_iso(text)
     except (ValueError, OverflowError):
         output.fail(f"{text!r} is no time", "write 30d, 12h, or 2026-11-01T00:00:00+08:00", 2)
+
+
+def local(text: str, zone: tzinfo) -> str:
+    """A time of a record, on the site's clock."""
+    return f"{parse_iso(text).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
 def in_store(config: Path, work: Callable[[Store], Awaitable[_T]]) -> _T:
@@ -182,17 +187,23 @@ def activate(config: Path, file: Path, *, note: str, with_cases: bool, as_json: 
     async def work(store: Store) -> tuple[Activation | None, Activation]:
         def both(conn: Connection) -> tuple[Activation | None, Activation]:
             before = policies.current(conn, "live")
+            if before is not None and before.hash == policy.hash:
+                return before, before  # nothing to take back by it
             return before, policies.activate(conn, datetime.now(UTC), who(), "live", policy.text, note)
 
         return await store.write(both)
 
     before, now = in_store(config, work)
+    if before is not None and before.n == now.n:
+        text = f"Already in force 已在使用: version {policy.hash[:12]}. Nothing was changed."
+        output.data({**_facts(now), "cases": ran, "changes": []}, text, as_json=as_json)
+        return
     changes = compared_rules(None if before is None else before.text, policy)
     facts = {**_facts(now), "cases": ran, "changes": changes}
     told = "\n".join(f"  {line}" for line in changes) or "  the same rules as before"
     text = (
         f"In force 已启用: version {policy.hash[:12]}, {len(policy.rules)} rules"
-        f"{f', {ran} cases passed' if ran else ''}.\n{told}\n"
+        f"{f', {ran} cases passed' if ran else ', no cases were run 未运行用例'}.\n{told}\n"
         "The daemon takes it over within seconds. To go back 撤回: gated rules take-back"
     )
     output.data(facts, text, as_json=as_json)
@@ -245,8 +256,13 @@ def take_back(config: Path, *, note: str, as_json: bool) -> None:
 def history(config: Path, *, as_json: bool) -> None:
     """Lists what was put in force, by whom and when."""
     rows = [_facts(one) for one in in_store(config, lambda store: store.read(policies.history))]
+    zone = site_names(setting.site(config)).zone
     shown = [
-        {**row, "hash": "-" if row["hash"] is None else str(row["hash"])[:12], "at": str(row["at"])[:19]}
+        {
+            **row,
+            "hash": "-" if row["hash"] is None else str(row["hash"])[:12],
+            "at": local(str(row["at"]), zone),
+        }
         for row in rows
     ]
     text = output.table(["n", "at", "role", "hash", "who", "note"], shown)

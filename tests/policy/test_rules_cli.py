@@ -165,6 +165,37 @@ def test_the_policy_that_ships_passes_its_cases(gated: Run) -> None:
     assert found["rules"] >= 20
 
 
+def test_activating_what_is_in_force_changes_nothing_to_take_back(gated: Run, config: Path) -> None:
+    same = config.with_name("same.yaml")
+    same.write_text(default_text())
+    code, out, _ = gated("rules", "activate", same, "-c", config)
+    assert (code, "Already in force" in out) == (0, True)
+    assert len(history(gated, config)) == 1
+
+
+def test_what_would_be_decided_of_a_van_at_night(gated: Run, config: Path, with_vans: Path) -> None:
+    asked = (
+        "rules",
+        "explain",
+        "--lane",
+        "west-in",
+        "--plate",
+        "津A00001",
+        "--policy",
+        with_vans,
+        "-c",
+        config,
+    )
+    for vehicle, at, rule in (
+        ("van", "23:00", "night_vans"),
+        ("van", "12:00", "pass_valid"),
+        ("car", "23:00", "pass_valid"),
+    ):
+        code, out, _ = gated(*asked, "--vehicle", vehicle, "--at", f"{NOW:%Y-%m-%d}T{at}", "--json")
+        assert (code, json.loads(out)["rule"]) == (0, rule)
+    assert gated("rules", "replay", "--policy", with_vans, "--lane", "west", "-c", config)[0] == 2
+
+
 def test_too_little_coverage_fails(gated: Run, config: Path, with_vans: Path) -> None:
     code, out, _ = gated("rules", "test", with_vans, "-c", config, "--min-coverage", "50")
     assert (code, "reached by no case" in out) == (1, True)

@@ -38,6 +38,18 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "4:19 : the tag !pass.live is not allowed here",
         "stands in quotes",
     ),
+    "an hour without its zero": (
+        "{id: a, when: time.clock < '5:00', then: deny, say: no}",
+        "",
+        "4:33 rules[0] (a).when: '5:00' is no time of day",
+        "'05:00'",
+    ),
+    "a direction that there is not": (
+        "{id: a, when: passage.direction == 'exit', then: deny, say: no}",
+        "",
+        "4:41 rules[0] (a).when: 'exit' is not one of: in, out",
+        "",
+    ),
     "no condition": (
         "{id: a, when: presence.entries, then: deny, say: no}",
         "",
