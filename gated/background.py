@@ -18,7 +18,7 @@ from gated.clocks import BoxClock
 from gated.lane import Lanes
 from gated.outbox import lane_state_message
 from gated.ports import NotRecorded
-from gated.store import Store, idempotency, outbox, presence
+from gated.store import Store, idempotency, outbox
 from gated.store.records import NotReadable
 
 log = structlog.get_logger()
@@ -33,8 +33,6 @@ _BACKLOG_EVERY_S = 5.0
 _PRUNE_EVERY_S = 600.0
 _TIDY_EVERY_S = 6 * 3600.0
 _KEYS_KEPT = timedelta(days=2)
-_PRESENCE_KEPT = timedelta(days=30)
-"""For so long after a pass has ended it is known who came in on it."""
 
 
 class Background:
@@ -131,8 +129,7 @@ class Background:
             self._clock.now()  # notices a step also while nothing passes
 
     async def _housekeep(self) -> None:
-        """Counts what waits for the broker, and forgets what nobody needs any more: keys of requests, and who
-        came in on passes that ended long ago."""
+        """Counts what waits for the broker, and forgets keys of requests that nobody repeats any more."""
         pruned_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(_BACKLOG_EVERY_S)
@@ -142,7 +139,6 @@ class Background:
                     pruned_at = self._clock.monotonic()
                     now = self._clock.now()
                     await self._store.write(partial(idempotency.prune, before=now - _KEYS_KEPT))
-                    await self._store.write(partial(presence.prune, before=now - _PRESENCE_KEPT))
             except (NotRecorded, NotReadable) as why:
                 log.warning("housekeeping_waits", why=str(why))
 
