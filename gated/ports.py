@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gated.domain import BarrierPosition, DeviceEvent, OpeningOutcome
+from gated.domain import BarrierPosition, CredentialKind, DeviceEvent, OpeningOutcome
 
 
 class DeviceError(Exception):
@@ -276,26 +276,38 @@ class AdapterModule(Protocol):
     def create(self, config: Any, context: DeviceContext) -> Device: ...
 
 
+# --- lists that devices keep for when gated is down -------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class AllowEntry:
-    """One credential for a device's own list."""
+    """One credential for a device's own list. `valid_until` is exclusive."""
 
+    kind: CredentialKind
     value: str
     valid_from: datetime
     valid_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What a list sync did."""
-
-    added: int
-    removed: int
-    failed: int
-
-
 @runtime_checkable
 class AllowList(Protocol):
-    """Holds a list of credentials that it lets in alone while gated is down."""
+    """Holds a list of credentials that it lets in alone while gated is down. What the list should hold is
+    worked out by `gated.allowlist`; a device only reads, puts and drops. All three raise device errors, and
+    none of them ever empties the list on the way.
 
-    async def sync(self, entries: Sequence[AllowEntry]) -> SyncReport: ...
+    `list_kinds`: the kinds of credential that it can hold. `list_capacity`: how many. `list_batch`: how many
+    one `put` or `drop` may be given.
+    """
+
+    list_kinds: frozenset[CredentialKind]
+    list_capacity: int
+    list_batch: int
+
+    async def held(self) -> frozenset[str] | None:
+        """The values that it holds now; None where it cannot be asked."""
+
+    async def put(self, entries: Sequence[AllowEntry]) -> Sequence[str]:
+        """Adds, or replaces those of the same value. The values that it did not take."""
+
+    async def drop(self, values: Sequence[str]) -> Sequence[str]:
+        """Removes; not to hold it is no failure. The values that it did not remove."""

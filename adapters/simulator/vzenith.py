@@ -102,6 +102,14 @@ class VzenithCamera:
             answered = await self._push_result(result)
         return answered
 
+    def keep_offline(self, plate: str, ago_s: float) -> None:
+        """It kept something of so long ago, when it could not reach anybody; it is sent with the next answer
+        that it gets."""
+        self._plate_id += 1
+        result = self._result(plate, 96, 4)
+        seconds = round(self._now().timestamp() - ago_s)
+        self.backlog.append(result | {"timeStamp": {"Timeval": {"sec": seconds, "usec": 0}}})
+
     async def input(self, source: int, active: bool) -> None:
         """One of its inputs changes; sent once, as the protocol does."""
         await self._late()

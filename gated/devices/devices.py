@@ -13,7 +13,7 @@ from gated.clocks import BoxClock
 from gated.config import LoadAdapter
 from gated.devices.supervised import Alarm, Site, Supervised
 from gated.logs import Unparsed
-from gated.ports import DeviceConfig, DeviceContext, Handle, PushConfig, Receiver
+from gated.ports import DeviceConfig, DeviceContext, Handle, Receiver, Secret
 from gated.status import DeviceStatus
 
 _STOP_S = 2.0
@@ -47,8 +47,9 @@ class Devices:
         one = Supervised(
             device, config.type, around.site, around.alarm, self._clock, around.announce, drift_limit
         )
-        if isinstance(device, Receiver) and isinstance(config, PushConfig):
-            auth = DeviceAuth(hash_secret(config.token.value()), max_body)
+        token: Secret | None = getattr(config, "token", None)  # some devices may push, and need not
+        if isinstance(device, Receiver) and token is not None:
+            auth = DeviceAuth(hash_secret(token.value()), max_body)
             self._receivers[config.id] = (device, one.handle, auth)
         self._supervised[config.id] = one
         around.announce(config.id, False)

@@ -18,14 +18,14 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
 from adapters.simulator.faults import Faults
-from gated.domain import DeviceEvent, Heartbeat, OpeningOutcome
+from gated.domain import DeviceEvent, Heartbeat, OpeningOutcome, Read
 from gated.ports import (
     Barrier,
     ConfigError,
@@ -112,6 +112,28 @@ class Bench(ABC):
     def pulses(self) -> list[int]:
         """Milliseconds of every pulse that reached the relay, in order."""
 
+    # --- what not every wire has: a bench that has it says so, else the test is skipped with the reason ----
+
+    no_silence: str | None = None
+    """Why a device that takes everything and says nothing cannot be noticed; None: it is noticed."""
+    backlog_size = 1000
+
+    def failed_logins(self) -> int:
+        """Wrong passwords that the double has counted."""
+        pytest.skip("this wire knows no password, or the daemon checks it")
+
+    def stranger(self) -> Device:
+        """A new adapter that expects another device than the one that answers at its address."""
+        pytest.skip("a device of this kind does not say who it is")
+
+    async def error_inside(self) -> None:
+        """From now on commands are answered with the wire's OK and an error within."""
+        pytest.skip("an answer of this wire is itself the yes or no")
+
+    async def emit_old(self, ago_s: float) -> None:
+        """The double sends something that happened so long ago, as it does after it was offline."""
+        pytest.skip("this device keeps nothing for later")
+
 
 class Session:
     """A device under supervision, as the daemon does it: enter, read events, hand each over, leave."""
@@ -173,7 +195,7 @@ class Session:
         while len(found := self.said()) < count:
             self._news.clear()
             left = deadline - time.monotonic()
-            assert left > 0, f"{count} events expected, {self.events} came"
+            assert left > 0, f"{count} events expected, {len(found)} came: {found[-3:]}"
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), left)
         return found
@@ -297,6 +319,81 @@ class Contract:
         if left:
             _, left = await asyncio.wait(left, timeout=3)
         assert not left
+
+    # --- faults --------------------------------------------------------------------------------------
+
+    async def test_a_wrong_password_is_tried_once(self, bench: Bench) -> None:
+        before = bench.failed_logins()
+        device = bench.unwelcome()
+        for attempt in (1, 2):  # the supervisor comes again after minutes
+            with pytest.raises(bench.refusal):
+                async with Session(bench, device) as session:
+                    await session.ended()
+            assert bench.failed_logins() - before <= attempt, "this locks the account"
+
+    async def test_another_device_at_its_address(self, bench: Bench) -> None:
+        device = bench.stranger()
+        with pytest.raises((DeviceRefused, ConfigError)) as caught:
+            async with Session(bench, device) as session:
+                await session.ended()
+        assert str(caught.value)
+
+    async def test_silence_is_noticed(self, bench: Bench) -> None:
+        """Half-open: the connection stands, and nothing comes any more."""
+        if bench.no_silence is not None:
+            pytest.skip(bench.no_silence)
+        async with Session(bench, bench.device()) as session:
+            bench.faults.hang = True
+            with pytest.raises(DeviceUnavailable):
+                await session.ended()
+
+    async def test_a_clock_that_is_a_day_off(self, bench: Bench) -> None:
+        bench.faults.clock_offset_s = 86_400
+        device = bench.device()
+        async with Session(bench, device) as session:
+            await bench.emit()
+            event = (await session.reports())[0]
+            ahead = datetime.now(UTC) + timedelta(hours=23)
+            assert event.device_time is None or event.device_time > ahead, "its own time is told as it is"
+            drift = device.info.clock_drift
+            assert drift is None or datetime.now(UTC) + timedelta(hours=23) < CLOCK + drift
+
+    async def test_out_of_order(self, bench: Bench) -> None:
+        async with Session(bench, bench.device()) as session:
+            await bench.emit()
+            await session.reports()
+            await bench.emit_old(3600)
+            await bench.emit()
+            reports = await session.reports(3)
+        assert len({event.key for event in reports}) == 3
+        times = [event.device_time for event in reports if event.device_time is not None]
+        old = datetime.now(UTC) - timedelta(minutes=55)
+        assert [time < old for time in sorted(times)] == [True, False, False], "each has its own time"
+
+    async def test_backlog_is_taken_in_whole_and_opens_nothing(self, bench: Bench) -> None:
+        async with Session(bench, bench.device()) as session:
+            for number in range(bench.backlog_size):
+                await bench.emit_old(3600 - number)
+            reports = await session.reports(bench.backlog_size, within=20)
+            await bench.emit()
+            last = (await session.reports(bench.backlog_size + 1))[-1]
+        assert len({event.key for event in reports}) == bench.backlog_size
+        assert isinstance(last, Read)
+        assert not last.backlog, "what happens now is no backlog"
+        recent = datetime.now(UTC) - timedelta(minutes=5)
+        for event in reports:
+            assert isinstance(event, Read)
+            old = event.device_time is not None and event.device_time < recent
+            assert event.backlog or old, "it would be taken for a vehicle that is there now"
+
+    async def test_an_error_inside_an_ok_is_no_opening(self, bench: Bench) -> None:
+        self._needs_barrier(bench)
+        device = bench.device()
+        async with Session(bench, device):
+            await bench.error_inside()
+            opened = await timed(bench, device, pulse(bench))
+            assert opened.outcome in (OpeningOutcome.REJECTED, OpeningOutcome.UNCERTAIN), opened
+            assert opened.detail, "an operator reads this"
 
     # --- opening --------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ SERIAL = "51a7ed00-00000001"
 
 
 class VzenithBench(Bench):
+    no_silence = "the camera asks and we answer: one that is silent has vanished"
+
     def __init__(self, **settings: Any) -> None:
         self.faults = Faults()
         self.unparsed = Unparsed()
@@ -68,6 +70,13 @@ class VzenithBench(Bench):
     async def emit(self) -> None:
         assert self.camera is not None
         await self.camera.see("津A12345")
+
+    def stranger(self) -> Device:
+        return self.unwelcome()
+
+    async def emit_old(self, ago_s: float) -> None:
+        assert self.camera is not None
+        self.camera.keep_offline("津A12345", ago_s)
 
     async def vanish(self) -> None:
         if self.camera is not None:

@@ -1,0 +1,228 @@
+"""What devices that are commanded over HTTP have in common: one lean client for each, on httpx.
+
+No vendor's format here; `adapters.hikvision` and `adapters.dahua` bring theirs. Digest login that cannot
+lock an account: after one refusal nothing more is sent until the device is entered anew. TLS trusts the
+system's authorities, or exactly the one certificate that was pinned. Answers and streams are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import httpx
+from pydantic import Field, model_validator
+
+from adapters._multipart import Malformed, Part, Parts, boundary_of
+from gated.ports import (
+    ConfigError,
+    DeviceConfig,
+    DeviceRefused,
+    DeviceUnavailable,
+    Secret,
+)
+
+MAX_ANSWER = 4 * 1024 * 1024
+_CONNECTIONS = 2  # the stream of events and the command beside it: such devices have few sockets
+
+
+class NotSent(DeviceUnavailable):
+    """There was no connection: the device certainly got nothing."""
+
+
+class NoAnswer(DeviceUnavailable):
+    """It was sent, and no complete answer came: the device may have acted or not."""
+
+
+class CameraConfig(DeviceConfig):
+    """Where a device is and how to log in. `port`: 80, or 443 with `tls`. `certificate`: a PEM file with the
+    one certificate that the device must present, for those that signed theirs themselves (`gated devices
+    probe --save-certificate` writes it). `timeout_ms`: for one answer."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    tls: bool = False
+    certificate: Path | None = None
+    username: str = Field(default="admin", min_length=1, max_length=64)
+    password: Secret
+    timeout_ms: int = Field(default=5000, ge=50, le=60_000)
+
+    @model_validator(mode="after")
+    def _pinned_over_tls(self) -> Self:
+        if self.certificate is not None and not self.tls:
+            raise ValueError("certificate is given, but tls is not on")
+        return self
+
+
+class Answer(NamedTuple):
+    """A complete answer. Header names in lower case."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever bytes it has."""
+        return self.body.decode("utf-8", "replace")
+
+
+class HttpLink:
+    """The connection to one device; `async with`. Raises NotSent, NoAnswer (both DeviceUnavailable) and
+    DeviceRefused; ConfigError when entered with a certificate or secret that cannot be read."""
+
+    def __init__(self, config: CameraConfig) -> None:
+        self._config = config
+        self._client: httpx.AsyncClient | None = None
+        self._refused: str | None = None
+
+    async def __aenter__(self) -> Self:
+        config = self._config
+        scheme = "https" if config.tls else "http"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        port = "" if config.port is None else f":{config.port}"
+        seconds = config.timeout_ms / 1000
+        self._refused = None
+        self._client = httpx.AsyncClient(
+            base_url=f"{scheme}://{host}{port}",
+            auth=httpx.DigestAuth(config.username, config.password.value()),
+            verify=trust(config.certificate) if config.tls else _no_tls(),
+            timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            trust_env=False,
+            headers={"User-Agent": "gated"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/xml",
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """One exchange, sent once. Answers of any status but 401 and 403 are returned."""
+        async with self._response(method, target, body, content_type, timeout_s) as response:
+            chunks, size = [], 0
+            async for chunk in response.aiter_raw():
+                size += len(chunk)
+                if size > MAX_ANSWER:
+                    raise NoAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
+                chunks.append(chunk)
+            return Answer(response.status_code, response.headers, b"".join(chunks))
+
+    async def stream(
+        self, target: str, *, silent_after_s: float, keep: int = 0
+    ) -> AsyncGenerator[Part, None]:
+        """The parts of an endless multipart answer; never ends but by an error. `silent_after_s`: so long
+        without a byte and the connection counts as dead, also one that nobody closed. `keep`: bytes kept of
+        each picture."""
+        async with self._response("GET", target, None, "", silent_after_s) as response:
+            if response.status_code != 200:
+                raise NoAnswer(f"{target.split('?', maxsplit=1)[0]} answers {response.status_code}")
+            boundary = boundary_of(response.headers.get("content-type", ""))
+            if boundary is None:
+                raise NoAnswer(f"{target.split('?', maxsplit=1)[0]} is no stream of events")
+            parts = Parts(boundary, keep=keep)
+            try:
+                async for chunk in response.aiter_raw():
+                    for part in parts.feed(chunk):
+                        yield part
+            except Malformed as error:
+                raise NoAnswer(str(error)) from None
+        raise NoAnswer("it closed its stream of events")
+
+    @asynccontextmanager
+    async def _response(
+        self, method: str, target: str, body: bytes | None, content_type: str, timeout_s: float | None
+    ) -> AsyncIterator[httpx.Response]:
+        client = self._client
+        if client is None:
+            raise NotSent("not connected")
+        if self._refused is not None:
+            raise DeviceRefused(self._refused)
+        seconds = timeout_s or self._config.timeout_ms / 1000
+        request = client.build_request(
+            method,
+            target,
+            content=body,
+            headers={"Content-Type": content_type} if body is not None else None,
+            timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)),
+        )
+        try:
+            # the limit is for the whole of a reply's head: a device that drips bytes is none that answers
+            async with asyncio.timeout(seconds):
+                response = await client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotSent(_words(error, client)) from None
+        except httpx.UnsupportedProtocol as error:
+            raise ConfigError(str(error)) from None
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise NoAnswer(_words(error, client)) from None
+        except (ValueError, KeyError) as error:  # a challenge that is none
+            raise NoAnswer(f"its challenge cannot be read: {type(error).__name__}") from None
+        try:
+            if response.status_code in (401, 403):
+                self._refused = _refusal(response)
+                raise DeviceRefused(self._refused)
+            yield response
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise NoAnswer(_words(error, client)) from None
+        finally:
+            await response.aclose()
+
+
+@cache
+def trust(certificate: Path | None) -> ssl.SSLContext:
+    """A context that trusts the system's authorities, or the one certificate in this file, whatever name it
+    bears. Raises ConfigError."""
+    if certificate is None:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(certificate)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or "it is no PEM certificate"
+        raise ConfigError(f"cannot use the certificate {certificate}: {reason}") from None
+    return context
+
+
+@cache
+def _no_tls() -> ssl.SSLContext:
+    """For plain HTTP: httpx would read all authorities for each client, which takes 20 ms and half a MB."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _refusal(response: httpx.Response) -> str:
+    if response.status_code == 403:
+        return f"this user may not do that ({response.request.url.path})"
+    schemes = response.headers.get("www-authenticate", "").lower()
+    if "digest" not in schemes and "basic" in schemes:
+        return "it wants the password in clear text (Basic): set its authentication to digest"
+    return "wrong user or password; nothing more is sent for a while, so that the account is not locked"
+
+
+def _words(error: Exception, client: httpx.AsyncClient) -> str:
+    where = client.base_url.netloc.decode("ascii", "replace")
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return f"no answer from {where} in time"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of {where} is not the one that is trusted: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
+    return f"{where}: {str(error) or type(error).__name__}"
