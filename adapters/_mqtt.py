@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -157,7 +157,7 @@ class MqttLink:
             client.disconnect()
         self._drop()
 
-    async def messages(self) -> AsyncIterator[Message]:
+    async def messages(self) -> AsyncGenerator[Message, None]:
         """What comes, in order. A message is acknowledged to the broker when the next is asked for: what was
         not taken in before a crash comes again. Raises DeviceUnavailable when the connection is lost."""
         while True:

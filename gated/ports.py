@@ -258,6 +258,12 @@ class PushConfig(DeviceConfig):
     token: Secret
 
 
+def pushes(config: DeviceConfig) -> Secret | None:
+    """The token with which this device pushes to `/ingest/{id}`; None if it does not push."""
+    token: Secret | None = getattr(config, "token", None)
+    return token
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceContext:
     """What an adapter gets beside its own config: its id, a clock, and where to log what it cannot parse."""

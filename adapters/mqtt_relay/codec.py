@@ -53,12 +53,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What it says of itself; `unix`: its clock, seconds since 1970."""
+    """What it says of itself; `unix`: its clock, seconds since 1970. `all`: with it, it has told its inputs,
+    too."""
 
     model: str = ""
     firmware: str = ""
     serial: str = ""
     unix: float | None = None
+    all: bool = False
 
 
 Heard = Online | Switched | Input | Refused | Told
@@ -152,7 +154,7 @@ class Shelly(Dialect):
             return [Switched(str(result.get("id", "")), result["output"], number)]
         if "fw_id" in result or "ver" in result:
             return [Told(_text(result.get("model")), _text(result.get("ver")), _text(result.get("mac")))]
-        return _shelly_components(result)
+        return [*_shelly_components(result), Told(all=True)]
 
     def _call(self, method: str, params: dict[str, Any], number: int) -> Sending:
         call = {"id": number, "src": self.me, "method": method, "params": params}
@@ -202,7 +204,8 @@ class Tasmota(Dialect):
         if last in ("STATUS8", "STATUS10", "RESULT"):
             content = _json(payload)
             sensors = content.get("StatusSNS", content)
-            return _tasmota_switches(sensors) if isinstance(sensors, dict) else []
+            found = _tasmota_switches(sensors) if isinstance(sensors, dict) else []
+            return [*found, Told(all=True)] if last == "STATUS8" else found
         return []
 
 

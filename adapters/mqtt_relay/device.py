@@ -132,10 +132,9 @@ class MqttRelay:
             self._pump = asyncio.create_task(self._listen(), name=f"mqtt {self.id}")
             for output in self._config.outputs:
                 await self._ask(output)
-            if self._config.firmware == "esphome":
-                await self._present()
             for sending in self._dialect.ask_itself(self._number(2)):
                 await self._link.send(*sending)
+            await self._present()
             if self._config.pulse == "host":
                 for output in self._config.outputs:  # a crash between on and off leaves a relay closed
                     for sending in self._dialect.release(output, self._number()):
@@ -236,11 +235,13 @@ class MqttRelay:
             self._waiting.pop(number, None)
 
     async def _present(self) -> None:
+        """Until it has said that it is there (ESPHome), or how its inputs are."""
         try:
             async with asyncio.timeout(self._config.timeout_ms / 1000):
                 await self._here.wait()
         except TimeoutError:
-            raise DeviceUnavailable(f"{self._config.topic} is not at the broker") from None
+            if not self._online:
+                raise DeviceUnavailable(f"{self._config.topic} is not at the broker") from None
 
     def _number(self, many: int = 1) -> int:
         number = next(self._numbers)
@@ -265,9 +266,9 @@ class MqttRelay:
     def _take(self, heard: codec.Heard) -> None:
         if isinstance(heard, codec.Online):
             self._online = heard.online
-            if heard.online:
+            if heard.online and self._config.firmware == "esphome":
                 self._here.set()
-            else:
+            elif not heard.online:
                 self._lost(DeviceUnavailable(f"{self._config.topic} has left the broker"))
         elif isinstance(heard, codec.Switched):
             self._answered(heard)
@@ -307,6 +308,8 @@ class MqttRelay:
         self._put(event)
 
     def _told(self, told: codec.Told) -> None:
+        if told.all:
+            self._here.set()
         known = self._info
         drift = known.clock_drift
         if told.unix is not None and 1.2e9 < told.unix < 4e9:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from adapters.simulator._http import HttpPoster, Response
+from adapters.simulator._mqtt import MqttDouble
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 
@@ -55,6 +56,8 @@ class VzenithCamera:
         self.boom = boom or Boom()
         self.faults = faults or Faults()
         self.backlog: deque[dict[str, object]] = deque(maxlen=9000)  # as many as the vendor says
+        self.list: dict[str, str] = {}
+        """Its own allow-list: plates and when they end."""
         self.replies: deque[Response] = deque(maxlen=100)
         self._password = password
         self._alphadigi, self._poll = alphadigi, poll
@@ -200,6 +203,13 @@ class VzenithCamera:
         self.boom.stuck = self.faults.stuck
         if answer.get("info") == "ok":
             self.boom.pulse(self._page_pulse_ms)
+        operation = answer.get("white_list_operate")
+        if isinstance(operation, dict):
+            for row in operation["white_list_data"]:
+                if operation["operate_type"] == 0:
+                    self.list[row["plate"]] = row["overdue_time"]
+                else:
+                    self.list.pop(row["plate"], None)
         command = answer.get("ivs_ioctrl")
         if isinstance(command, dict) and command.get("value") == 2:
             self.boom.pulse(int(command["delay"]))
@@ -225,3 +235,85 @@ class VzenithCamera:
     async def _late(self) -> None:
         if self.faults.late_s > 0:
             await asyncio.sleep(self.faults.late_s)
+
+
+class VzenithMqttCamera:
+    """The same camera on MQTT, on the vendor's topics; `other_topics`: as some units order them."""
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        serial: str = "51a7ed00-00000001",
+        heartbeat_s: float = 0.1,
+        other_topics: bool = False,
+        boom: Boom | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self.serial = serial
+        self.boom, self.faults = boom or Boom(), faults or Faults()
+        self.prefix = f"{serial}/device/message" if other_topics else f"device/{serial}/message"
+        self._heartbeat_s = heartbeat_s
+        self._plate_id = 0
+        self._double = MqttDouble(
+            "127.0.0.1", port, f"vz-{serial}", [f"{self.prefix}/down/gpio_out"], self._command
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Switched on."""
+        await self._double.start()
+        self._task = asyncio.create_task(self._beat())
+
+    async def stop(self) -> None:
+        """Switched off."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._double.die()
+
+    async def see(self, plate: str, *, ago_s: float | None = None) -> None:
+        """A vehicle arrives; or, `ago_s` seconds ago, had arrived while the broker was away."""
+        self._plate_id += 1
+        time = datetime.now(UTC) + timedelta(seconds=self.faults.clock_offset_s - (ago_s or 0))
+        seconds, micro = divmod(round(time.timestamp() * 1_000_000), 1_000_000)
+        result = {
+            "license": base64.b64encode(self.faults.plate(plate).encode()).decode(), "confidence": 96,
+            "colorType": 1, "direction": 4, "plateid": self._plate_id, "isoffline": int(ago_s is not None),
+            "timeStamp": {"Timeval": {"sec": seconds, "usec": micro}}, "triggerType": 8, "type": 1,
+        }  # fmt: skip
+        alarm = {"channel": 0, "deviceName": "R5", "serialno": self.serial, "result": {"PlateResult": result}}
+        for _ in range(self.faults.copies()):
+            self._say("ivs_result", {"AlarmInfoPlate": alarm})
+
+    def _say(self, name: str, payload: object) -> None:
+        if self.faults.hang:
+            return
+        content = {
+            "id": f"{self._plate_id}", "sn": self.serial, "name": name, "version": "1.0",
+            "timestamp": int(datetime.now(UTC).timestamp() + self.faults.clock_offset_s), "payload": payload,
+        }  # fmt: skip
+        body = json.dumps(content).encode()
+        if (garbage := self.faults.take_garbage()) is not None:
+            body = garbage
+        elif self.faults.take_death():
+            body = body[: len(body) // 2]
+        self._double.publish(f"{self.prefix}/up/{name}", body)
+
+    def _command(self, _topic: str, payload: bytes) -> None:
+        command = json.loads(payload)
+        if self.faults.hang:
+            return
+        body = command["payload"]["body"]
+        if not self.faults.refuse and not self.faults.stuck:
+            self.boom.pulse(body["delay"])
+        answer = {
+            "id": command["id"], "sn": self.serial, "name": "gpio_out", "version": "1.0", "payload": None,
+            "code": 500 if self.faults.refuse else 200,
+        }  # fmt: skip
+        self._double.publish(f"{self.prefix}/down/gpio_out/reply", json.dumps(answer).encode())
+
+    async def _beat(self) -> None:
+        while True:
+            self._say("keep_alive", {})
+            await asyncio.sleep(self._heartbeat_s)

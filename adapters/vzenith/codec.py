@@ -25,10 +25,11 @@ from gated.domain import (
     Heartbeat,
     InputChanged,
     Observed,
+    OpeningOutcome,
     Read,
 )
 from gated.plates import credential
-from gated.ports import Pulse
+from gated.ports import Opened, Pulse
 from gated.times import EPOCH, to_us
 
 NO_PLATE = frozenset({"", "_无_", "无牌车", "无牌", "no plate", "noplate", "unknown", "unlicensed", "--"})
@@ -244,11 +245,23 @@ def _envelope(content: dict[str, object], device: str, at: datetime, how: Readin
     serial = _text(content.get("sn"))
     seconds = _int(content.get("timestamp"))
     time = _instant(seconds, 0) if seconds is not None else None
+    event: DeviceEvent
     if name == "ivs_result" and "AlarmInfoPlate" in payload:
         return _plate(_object(payload, "AlarmInfoPlate"), device, at, how, encoded=True)
     if name == "keep_alive":
-        event: DeviceEvent = Heartbeat(device=device, received_at=at, device_time=time)
+        event = Heartbeat(device=device, received_at=at, device_time=time)
         return Message(kind=name, serial=serial, events=(event,), poll=True)
+    if name == "gpio_in" and "AlarmGioIn" in payload:
+        return _input(_object(payload, "AlarmGioIn"), device, at)
+    if name == "gpio_in":
+        body = _object(payload, "body")
+        source, value = _int(body.get("source", body.get("io"))), _int(body.get("value"))
+        if source is None or value is None:
+            raise Malformed("gpio_in without source and value")
+        event = InputChanged(
+            device=device, received_at=at, device_time=time, input=str(source), active=value != 0
+        )
+        return Message(kind=name, serial=serial, events=(event,))
     if name == "barr_gate_status":
         # the numbers are not documented where we could read it: reported, and not taken for a position
         body = _object(payload, "body")
@@ -277,7 +290,12 @@ def _heartbeat(fields: Mapping[str, str], device: str, received_at: datetime) ->
 
 
 def reply_plate(
-    pulse: Pulse | None, *, opens_by_info: bool, backlog: bool = False, backlog_id: int | None = None
+    pulse: Pulse | None,
+    *,
+    opens_by_info: bool,
+    backlog: bool = False,
+    backlog_id: int | None = None,
+    listing: Mapping[str, object] | None = None,
 ) -> bytes:
     """The reply to a plate result or poll.
 
@@ -296,7 +314,40 @@ def reply_plate(
         answer["info"] = "ok"
     else:
         answer["ivs_ioctrl"] = {"io": output_number(pulse.output), "value": 2, "delay": pulse.milliseconds}
+    if listing is not None:
+        answer["white_list_operate"] = listing
     return orjson.dumps({"Response_AlarmInfoPlate": answer})
+
+
+def gpio_out(number: str, serial: str, output: int, milliseconds: int, now: datetime) -> bytes:
+    """The command over MQTT that closes an output; the camera times it (500 to 5000 ms)."""
+    return orjson.dumps(
+        {
+            "id": number,
+            "sn": serial,
+            "name": "gpio_out",
+            "version": "1.0",
+            "timestamp": int(now.timestamp()),
+            "payload": {
+                "type": "gpio_out",
+                "body": {"delay": max(500, milliseconds), "io": output, "value": 2},
+            },
+        }
+    )
+
+
+def gpio_reply(body: bytes) -> tuple[str, Opened] | None:
+    """The answer to a command: its number and what it means; None if it is none."""
+    try:
+        content = load(body)
+    except Malformed:
+        return None
+    number, code = content.get("id"), _int(content.get("code"))
+    if not isinstance(number, str) or code is None:
+        return None
+    if code == 200:
+        return number, Opened(OpeningOutcome.ACCEPTED)
+    return number, Opened(OpeningOutcome.REJECTED, f"the camera answers with code {code}")
 
 
 REPLY_OTHER = b'{"status":"ok"}'

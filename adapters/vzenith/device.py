@@ -7,40 +7,50 @@ mean is in `codec`; being there and being opened by a reply are in `adapters._pu
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
 import structlog
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from adapters._mqtt import Broker
 from adapters._push import PushDevice, ReplyOpener
-from adapters.vzenith import codec
+from adapters.vzenith import codec, listing
 from adapters.vzenith.forms import Malformed
+from adapters.vzenith.mqtt import VzenithMqttCamera
 from gated.domain import CredentialKind, Direction, OpeningOutcome
 from gated.ports import (
+    AllowEntry,
     BadPush,
+    DeviceConfig,
     DeviceContext,
     DeviceInfo,
     Handle,
     Opened,
     Pulse,
     Push,
-    PushConfig,
     PushReply,
+    Secret,
 )
 
 log = structlog.get_logger()
 
 
-class Config(PushConfig):
+class Config(DeviceConfig):
     """One camera. `serial`: its serial number, checked in every push if given. `opens`: how its relay is
     driven: "ioctrl" (VZ: the pulse is timed by the camera, to our length) or "info" (Alphadigi and old
     firmware: for as long as the camera's own page says). `poll`: the camera's heartbeat is set to "comet
     轮询", so that a manual opening reaches it at once; `hold_ms`: how long such a poll is held.
-    `silent_after_s`: offline after so long without a push. `reply_wait_ms`: how long a manual opening waits
-    for a push to ride on. `directions`: what left, right, up, down mean at this lane. `serial_data`: what
-    the reader on its serial port reads, if there is one."""
+    `token`: what it presents when it pushes to `/ingest/{id}`; or `broker`: it speaks MQTT there (then
+    `serial` is needed: it is part of its topics). `silent_after_s`: offline after so long without a push.
+    `reply_wait_ms`: how long a manual opening waits for a push to ride on. `directions`: what left, right,
+    up, down mean at this lane. `serial_data`: what the reader on its serial port reads, if there is one.
+    `timezone`: of the times in its own list, which holds `list_capacity` plates."""
 
     type: Literal["vzenith"]
+    token: Secret | None = None
+    broker: Broker | None = None
     serial: str | None = Field(default=None, min_length=1, max_length=64)
     opens: Literal["ioctrl", "info"] = "ioctrl"
     poll: bool = False
@@ -49,25 +59,45 @@ class Config(PushConfig):
     reply_wait_ms: int = Field(default=2000, ge=100, le=10_000)
     directions: dict[Literal["left", "right", "up", "down"], Direction] = Field(default_factory=dict)
     serial_data: Literal["card", "code"] | None = None
+    timezone: str = "Asia/Shanghai"
+    list_capacity: int = Field(default=10_000, ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.token is None) == (self.broker is None):
+            raise ValueError("give token (it pushes over HTTP) or broker (it speaks MQTT), one of the two")
+        if self.broker is not None and self.serial is None:
+            raise ValueError("give serial: over MQTT it is part of the camera's topics")
+        return self
 
 
-def create(config: Config, context: DeviceContext) -> VzenithCamera:
+def create(config: Config, context: DeviceContext) -> VzenithCamera | VzenithMqttCamera:
     """The device for a configuration; does no I/O."""
+    if config.broker is not None:
+        return VzenithMqttCamera(config, context, _reading(config))
     return VzenithCamera(config, context)
 
 
+def _reading(config: Config) -> codec.Reading:
+    return codec.Reading(
+        directions={str(name): direction for name, direction in config.directions.items()},
+        serial_data=CredentialKind(config.serial_data) if config.serial_data else None,
+    )
+
+
 class VzenithCamera(PushDevice):
-    """`Device`, `Receiver`, `Barrier` and `Withdraws`."""
+    """`Device`, `Receiver`, `Barrier`, `Withdraws` and `AllowList`, whose changes ride on replies."""
 
     def __init__(self, config: Config, context: DeviceContext) -> None:
         super().__init__(context.id, config.silent_after_s)
         self._config = config
         self._context = context
         self._opener = ReplyOpener(config.reply_wait_ms / 1000)
-        self._reading = codec.Reading(
-            directions={str(name): direction for name, direction in config.directions.items()},
-            serial_data=CredentialKind(config.serial_data) if config.serial_data else None,
-        )
+        self._reading = _reading(config)
+        self._listing = listing.ListOrders(config.silent_after_s)
+        self.list_kinds = frozenset({CredentialKind.PLATE})
+        self.list_capacity = config.list_capacity
+        self.list_batch = listing.BATCH
         self._strangers: set[str] = set()
         self._told = ("", "")  # the model and serial number that it last called itself
 
@@ -106,6 +136,24 @@ class VzenithCamera(PushDevice):
         """See `gated.ports.Withdraws`."""
         return self._opener.withdraw(opening_id)
 
+    # --- its own list -----------------------------------------------------------------------------------
+
+    async def held(self) -> frozenset[str] | None:
+        """See `gated.ports.AllowList`: it cannot be asked."""
+        return None
+
+    async def put(self, entries: Sequence[AllowEntry]) -> Sequence[str]:
+        """See `gated.ports.AllowList`. Raises DeviceUnavailable if it asks nothing that could be answered."""
+        await self._listing.send(listing.adding(entries, ZoneInfo(self._config.timezone)))
+        return ()
+
+    async def drop(self, values: Sequence[str]) -> Sequence[str]:
+        """See `gated.ports.AllowList`."""
+        await self._listing.send(listing.dropping(values))
+        return ()
+
+    # --- pieces -----------------------------------------------------------------------------------------
+
     async def _answer(self, message: codec.Message, handle: Handle) -> PushReply:
         acts = message.acts and (self._config.poll or not message.poll) and not message.backlog
         key = message.events[0].key if message.events else None
@@ -115,19 +163,27 @@ class VzenithCamera(PushDevice):
                 # a resend causes nothing itself: it carries what the push that it repeats has caused
                 if acts and (handled.barrier == self.id or exchange.opening is not None):
                     await exchange.attached(self._opener.wait_s, handled.opening)
-            if acts and message.poll:
+            if acts and message.poll and not self._listing.waiting:
                 # a polling camera asks again as soon as it is answered
                 await self._opener.hold(exchange, self._config.hold_ms / 1000)
             carried = self._opener.take(exchange)
-        if not message.acts or (message.poll and carried is None):
+        listed = self._listing.take() if message.acts and not message.backlog else None
+        if not message.acts or (message.poll and carried is None and listed is None):
             return PushReply(body=codec.REPLY_OTHER)
         body = codec.reply_plate(
             carried[0] if carried else None,
             opens_by_info=self._config.opens == "info",
             backlog=message.backlog,
             backlog_id=message.backlog_id,
+            listing=listed[0] if listed else None,
         )
-        return PushReply(body=body, sent=carried[1] if carried else None)
+        tell = [one[1] for one in (carried, listed) if one is not None]
+
+        def sent(written: bool) -> None:
+            for each in tell:
+                each(written)
+
+        return PushReply(body=body, sent=sent if tell else None)
 
     def _is_stranger(self, serial: str) -> bool:
         expected = self._config.serial

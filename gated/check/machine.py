@@ -16,7 +16,7 @@ from pathlib import Path
 from gated.check.results import Result, State
 from gated.config import SiteConfig, secrets_of
 from gated.config.errors import dotted
-from gated.ports import ConfigError, PushConfig, Secret
+from gated.ports import ConfigError, Secret, pushes
 
 _BUILT = 2024
 """No box that runs this code can honestly be in an earlier year."""
@@ -74,7 +74,7 @@ def secrets(config: SiteConfig) -> Iterator[Result]:
         if path[0] == "devices":
             device = config.devices[int(path[1])]
             subject = f"{device.id}.{dotted(path[2:])}"
-            if isinstance(device, PushConfig) and path[-1] == "token":
+            if pushes(device) is not None and path[-1] == "token":
                 tokens.add(secret)
         users.setdefault(secret, []).append(subject)
     found = [

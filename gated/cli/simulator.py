@@ -19,7 +19,7 @@ from gated.config import SiteConfig
 from gated.demo.passes import PEOPLE
 from gated.demo.passes import issue as issue_passes
 from gated.demo.spec import spec
-from gated.ports import ConfigError, PushConfig
+from gated.ports import ConfigError, pushes
 from gated.store import Store, passes
 
 
@@ -66,8 +66,8 @@ def run(config: Path, *, speed: float, seed: int, issue: bool, troubles: bool) -
 def _on_loopback(site: SiteConfig) -> None:
     for device in site.devices:
         try:
-            if isinstance(device, PushConfig):
-                device.token.value()
+            if (token := pushes(device)) is not None:
+                token.value()
             host = getattr(device, "host", "127.0.0.1")
             if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
                 raise ValueError

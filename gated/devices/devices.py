@@ -13,7 +13,7 @@ from gated.clocks import BoxClock
 from gated.config import LoadAdapter
 from gated.devices.supervised import Alarm, Site, Supervised
 from gated.logs import Unparsed
-from gated.ports import DeviceConfig, DeviceContext, Handle, Receiver, Secret
+from gated.ports import DeviceConfig, DeviceContext, Handle, Receiver, pushes
 from gated.status import DeviceStatus
 
 _STOP_S = 2.0
@@ -47,7 +47,7 @@ class Devices:
         one = Supervised(
             device, config.type, around.site, around.alarm, self._clock, around.announce, drift_limit
         )
-        token: Secret | None = getattr(config, "token", None)  # some devices may push, and need not
+        token = pushes(config)
         if isinstance(device, Receiver) and token is not None:
             auth = DeviceAuth(hash_secret(token.value()), max_body)
             self._receivers[config.id] = (device, one.handle, auth)

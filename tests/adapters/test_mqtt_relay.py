@@ -30,7 +30,12 @@ SHELLY, TASMOTA, ESPHOME = (c.DIALECTS[name]("r", "gated-x") for name in ("shell
             b'{"method":"NotifyStatus","params":{"ts":1,"input:1":{"id":1,"state":true},"x":1}}',
             [c.Input("1", True)],
         ),
-        (SHELLY, "gated-x/rpc", b'{"id":1,"result":{"sys":{"unixtime":1.8e9}}}', [c.Told(unix=1.8e9)]),
+        (
+            SHELLY,
+            "gated-x/rpc",
+            b'{"id":1,"result":{"sys":{"unixtime":1.8e9}}}',
+            [c.Told(unix=1.8e9), c.Told(all=True)],
+        ),
         (TASMOTA, "tele/r/LWT", b"Online", [c.Online(True)]),
         (TASMOTA, "tele/r/LWT", b"Offline", [c.Online(False)]),
         (TASMOTA, "stat/r/POWER", b"ON", [c.Switched("1", True)]),
@@ -38,7 +43,12 @@ SHELLY, TASMOTA, ESPHOME = (c.DIALECTS[name]("r", "gated-x") for name in ("shell
         (TASMOTA, "stat/r/SWITCH1", b'{"STATE":"ON"}', [c.Input("1", True)]),
         (TASMOTA, "stat/r/SWITCH1", b"OFF", [c.Input("1", False)]),
         (TASMOTA, "stat/r/RESULT", b'{"Switch2":{"Action":"ON"}}', [c.Input("2", True)]),
-        (TASMOTA, "stat/r/STATUS8", b'{"StatusSNS":{"Switch1":"OFF"}}', [c.Input("1", False)]),
+        (
+            TASMOTA,
+            "stat/r/STATUS8",
+            b'{"StatusSNS":{"Switch1":"OFF"}}',
+            [c.Input("1", False), c.Told(all=True)],
+        ),
         (TASMOTA, "stat/r/LOGGING", b"anything", []),
         (ESPHOME, "r/status", b"online", [c.Online(True)]),
         (ESPHOME, "r/switch/gate/state", b"ON", [c.Switched("gate", True)]),
@@ -53,7 +63,8 @@ def test_pulses() -> None:
     (sent,) = SHELLY.pulse("0", 700, 9)
     assert sent.topic == "r/rpc"
     assert orjson.loads(sent.payload) == {
-        "id": 9, "src": "gated-x", "method": "Switch.Set", "params": {"id": 0, "on": True, "toggle_after": 0.7}
+        "id": 9, "src": "gated-x", "method": "Switch.Set",
+        "params": {"id": 0, "on": True, "toggle_after": 0.7},
     }  # fmt: skip
     assert TASMOTA.pulse("1", 700, 9) == [("cmnd/r/Backlog0", b"PulseTime1 7; Power1 ON")]
     assert ESPHOME.pulse("gate", 700, 9) == [("r/switch/gate/command", b"ON")]

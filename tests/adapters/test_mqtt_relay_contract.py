@@ -85,8 +85,10 @@ class RelayBench(Bench):
 
     async def emit(self) -> None:
         assert self.relay is not None
-        self.pressed = not self.pressed
-        self.relay.press(self.pressed)
+        lost = self.faults.garbage or self.faults.die_mid_message
+        self.relay.press(not self.pressed)
+        self.pressed = self.pressed if lost else not self.pressed
+        self.relay.input = self.pressed
 
     async def vanish(self) -> None:
         if self.relay is not None:
@@ -108,7 +110,9 @@ class RelayBench(Bench):
         return self.seen + [opening.milliseconds for opening in here]
 
 
-class RelayContract(Contract):
+class Relay:
+    """What each firmware is tried with beside the contract."""
+
     firmware = ""
     settings: ClassVar[dict[str, Any]] = {}
 
@@ -117,6 +121,9 @@ class RelayContract(Contract):
         async with RelayBench(broker, self.firmware, tmp_path, **self.settings) as bench:
             yield bench
 
+    def expected(self, milliseconds: int) -> int:
+        return milliseconds
+
     async def test_inputs(self, bench: Bench) -> None:
         async with Session(bench, bench.device()) as session:
             await bench.emit()
@@ -124,7 +131,7 @@ class RelayContract(Contract):
             assert isinstance(event, InputChanged)
             assert event.active
 
-    @pytest.mark.parametrize("milliseconds", [500, 1500])
+    @pytest.mark.parametrize("milliseconds", [500, 1000])
     async def test_opens_with_one_pulse(self, bench: Bench, milliseconds: int) -> None:
         device = bench.device()
         async with Session(bench, device):
@@ -139,14 +146,17 @@ class RelayContract(Contract):
         async with Session(bench, device):
             for _ in range(2):
                 await timed(bench, device, pulse(bench, 500))
-                await asyncio.sleep(0.85)
+                await asyncio.sleep(0.75)
         assert len(bench.pulses()) == 2
 
-    def expected(self, milliseconds: int) -> int:
-        return milliseconds
+    async def test_no_answer_is_uncertain(self, bench: Bench) -> None:
+        device = bench.device()
+        async with Session(bench, device):
+            bench.faults.hang = True
+            assert (await timed(bench, device, pulse(bench))).outcome is OpeningOutcome.UNCERTAIN
 
 
-class TestShellyContract(RelayContract):
+class TestShellyContract(Relay, Contract):
     firmware = "shelly"
 
     async def test_says_no(self, bench: Bench) -> None:
@@ -167,27 +177,22 @@ class TestShellyContract(RelayContract):
     async def test_tells_its_clock(self, bench: Bench) -> None:
         device = bench.device()
         async with Session(bench, device):
-            for _ in range(50):
-                if device.info.clock_drift is not None:
-                    break
-                await asyncio.sleep(0.01)
             assert device.info.clock_drift is not None
-            assert device.info.serial == "A8032AB1C2D3"
 
 
-class TestTasmotaContract(RelayContract):
+class TestEsphomeTimedByTheHostContract(Relay, Contract):
+    firmware = "esphome"
+    settings: ClassVar[dict[str, Any]] = {"pulse": "host"}
+
+
+class TestTasmota(Relay):
     firmware = "tasmota"
 
 
-class TestEsphomeContract(RelayContract):
+class TestEsphome(Relay):
     """The switch turns itself off after 700 ms, whatever was asked."""
 
     firmware = "esphome"
 
     def expected(self, milliseconds: int) -> int:
         return 700
-
-
-class TestEsphomeTimedByTheHost(RelayContract):
-    firmware = "esphome"
-    settings: ClassVar[dict[str, Any]] = {"pulse": "host"}

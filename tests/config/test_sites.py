@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gated.config import SiteConfig, load, secrets_of
-from gated.ports import PushConfig
+from gated.ports import pushes
 from gated.wiring import load_adapter
 
 SITES = Path(__file__).parents[2] / "deploy/sites"
@@ -43,7 +43,7 @@ def test_every_lane_opens_a_barrier_of_its_own(village: SiteConfig) -> None:
 
 
 def test_no_two_devices_listen_at_the_same_address(village: SiteConfig) -> None:
-    called = [device for device in village.devices if not isinstance(device, PushConfig)]
+    called = [device for device in village.devices if pushes(device) is None]
     addresses = Counter((device.host, device.port) for device in called)  # type: ignore[attr-defined]
     assert max(addresses.values()) == 1
     assert {host for host, _ in addresses} == {"127.0.0.1"}

@@ -1,0 +1,185 @@
+"""A VZ camera that speaks MQTT: the same messages in an envelope, on topics of its serial number.
+
+Up: `device/{sn}/message/up/{ivs_result,keep_alive,gpio_in,barr_gate_status}`, or `{sn}/device/message/up/...`
+on some units. Down: `.../down/gpio_out`, answered on `.../gpio_out/reply` with code 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from adapters._camera import NotSent
+from adapters._mqtt import Message, MqttLink
+from adapters._push import FIRST_PUSH_S, Presence
+from adapters.vzenith import codec
+from adapters.vzenith.forms import Malformed
+from gated.domain import DeviceEvent, OpeningOutcome
+from gated.ports import (
+    DeviceContext,
+    DeviceError,
+    DeviceInfo,
+    DeviceUnavailable,
+    Opened,
+    Pulse,
+)
+
+if TYPE_CHECKING:
+    from adapters.vzenith.device import Config
+
+log = structlog.get_logger()
+
+_EVENTS_MOST = 2000
+_ANSWER_S = 2.0
+
+
+class VzenithMqttCamera:
+    """`Device` and `Barrier`."""
+
+    def __init__(self, config: Config, context: DeviceContext, reading: codec.Reading) -> None:
+        assert config.broker is not None  # noqa: S101 - Config sees to it
+        assert config.serial is not None  # noqa: S101
+        self.id = context.id
+        self._context = context
+        self._reading = reading
+        self._serial = config.serial
+        self._info = DeviceInfo(vendor="VZ", serial=config.serial)
+        self._prefix = f"device/{config.serial}/message"
+        self._other_prefix = f"{config.serial}/device/message"
+        # the broker keeps what the camera tells while we are away; its times say how old it is
+        self._link = MqttLink(
+            config.broker,
+            f"gated-{context.id}",
+            [
+                f"{prefix}/{leaf}"
+                for prefix in (self._prefix, self._other_prefix)
+                for leaf in ("up/#", "+/+/reply")
+            ],
+            keeps=True,
+        )
+        self._presence = Presence(config.silent_after_s)
+        self._silent_after = config.silent_after_s
+        self._answers: dict[str, asyncio.Future[Opened]] = {}
+        self._events: asyncio.Queue[DeviceEvent | DeviceError] = asyncio.Queue(_EVENTS_MOST)
+        self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def info(self) -> DeviceInfo:
+        return self._info
+
+    async def __aenter__(self) -> Self:
+        """Connects to the broker and waits for the camera's first message."""
+        self._events = asyncio.Queue(_EVENTS_MOST)
+        await self._link.__aenter__()
+        try:
+            self._pump = asyncio.create_task(self._listen(), name=f"mqtt {self.id}")
+            await self._presence.arrive(min(self._silent_after, FIRST_PUSH_S))
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def events(self) -> AsyncIterator[DeviceEvent]:
+        """What it reports. Raises DeviceUnavailable when it has been silent for too long, or the broker is
+        lost."""
+        silence = asyncio.create_task(self._presence.loss())
+        news: asyncio.Task[DeviceEvent | DeviceError] | None = None
+        try:
+            while True:
+                news = asyncio.create_task(self._events.get())
+                await asyncio.wait((news, silence), return_when=asyncio.FIRST_COMPLETED)
+                if not news.done():
+                    raise silence.result()
+                event = news.result()
+                if isinstance(event, DeviceError):
+                    raise event
+                yield event
+        finally:
+            silence.cancel()
+            if news is not None:
+                news.cancel()
+
+    async def open(self, pulse: Pulse) -> Opened:
+        """One pulse, sent once, timed by the camera; ACCEPTED is the camera's own answer."""
+        try:
+            output = codec.output_number(pulse.output)
+        except ValueError as error:
+            return Opened(OpeningOutcome.REJECTED, f"{error}; nothing was sent")
+        if self._pump is None or not self._presence.here:
+            return Opened(OpeningOutcome.UNREACHABLE, "it is not at the broker; nothing was sent")
+        number = secrets.token_hex(8)
+        body = codec.gpio_out(number, self._serial, output, pulse.milliseconds, self._context.now())
+        answer: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._link.send(f"{self._prefix}/down/gpio_out", body)
+                return await answer
+        except NotSent as error:
+            return Opened(OpeningOutcome.UNREACHABLE, f"{error}; nothing was sent")
+        except DeviceUnavailable as error:
+            return Opened(OpeningOutcome.UNCERTAIN, str(error))
+        except TimeoutError:
+            return Opened(OpeningOutcome.UNCERTAIN, "sent, but the camera did not answer in time")
+        finally:
+            self._answers.pop(number, None)
+
+    # --- pieces -----------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        try:
+            async with aclosing(self._link.messages()) as messages:
+                async for message in messages:
+                    await self._take(message)
+        except DeviceError as error:
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(DeviceUnavailable(str(error)))
+            await self._events.put(error)
+
+    async def _take(self, message: Message) -> None:
+        if message.retained:  # a camera retains nothing: somebody else did
+            return
+        if message.topic.startswith(self._other_prefix):
+            self._prefix, self._other_prefix = self._other_prefix, self._prefix
+        if message.topic.endswith("/reply"):
+            said = codec.gpio_reply(message.payload)
+            if said is not None and (answer := self._answers.get(said[0])) is not None and not answer.done():
+                answer.set_result(said[1])
+            return
+        try:
+            told = codec.parse(
+                message.payload, "application/json", self.id, self._context.now(), self._reading
+            )
+        except Malformed as error:
+            self._context.unparsed(self.id, "vzenith: mqtt", codec.sample(message.payload), str(error))
+            return
+        if told.serial and told.serial != self._serial:
+            self._presence.stranger(f"a camera with serial number {told.serial} speaks on its topics")
+            return
+        self._presence.heard()
+        if told.model and told.model != self._info.model:
+            self._info = DeviceInfo(vendor="VZ", model=told.model, serial=self._serial)
+        if told.unparsed is not None:
+            kind = f"vzenith: {told.kind}"
+            self._context.unparsed(self.id, kind, codec.sample(message.payload), told.unparsed)
+        for event in told.events:
+            await self._events.put(event)
+
+    async def _leave(self) -> None:
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+            await asyncio.wait([pump])
+        await self._link.__aexit__()
