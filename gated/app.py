@@ -25,6 +25,7 @@ from gated.alerts import (
     box_clock_stepped,
     lane_fault,
 )
+from gated.allowlist import AllowLists
 from gated.api.app import create_api
 from gated.api.metrics import Metrics
 from gated.api.permissions import Permission, allowed
@@ -35,7 +36,16 @@ from gated.background import Background, kept_running
 from gated.clocks import BoxClock
 from gated.config import Changes, LoadAdapter, SiteConfig, diff
 from gated.devices import Around, Devices
-from gated.domain import BarrierPosition, Decision, Disposition, OpeningOutcome, Outcome, Pass, Passage
+from gated.domain import (
+    BarrierPosition,
+    Decision,
+    Disposition,
+    ListName,
+    OpeningOutcome,
+    Outcome,
+    Pass,
+    Passage,
+)
 from gated.lane import Lanes, Observer, Parts, SiteSurroundings
 from gated.mqtt.answers import Hooks
 from gated.mqtt.client import Mqtt
@@ -127,6 +137,7 @@ class App:
         self.register: Register
         self.background: Background
         self.mqtt: Mqtt
+        self.allow_lists: AllowLists
         self.served: Served
         self._desk: AlertDesk
 
@@ -168,6 +179,16 @@ class App:
             grids=lambda: [grid.id for grid in self.config.grids],
         )
         self.mqtt = Mqtt(config.mqtt, config.site.id, self.store, self.clock.now, self._hooks())
+        self.allow_lists = AllowLists(
+            self.store,
+            self.clock,
+            self.keeper,
+            self.devices.find,
+            passes.facts,
+            blocked=lambda: self.remembered.lists.having(ListName.BLOCK, self.clock.now()),
+            version=lambda: (self.passbook.change, self.remembered.lists.version),
+        )
+        self.allow_lists.configure(self.config.listed_devices)
         self.background = Background(
             self.store,
             self.clock,
@@ -189,6 +210,7 @@ class App:
             self._start_device(device)
         stack.push_async_callback(self.devices.stop_all)
         stack.push_async_callback(self.lanes.settled, _STOP_S)
+        await stack.enter_async_context(kept_running(self.allow_lists.run, "allow-lists"))
         # the last to start and the first to stop: whoever pushes finds everything there
         self.served = await stack.enter_async_context(
             serve(create_api(services), host=config.api.host, port=config.api.port)
@@ -272,6 +294,7 @@ class App:
             register=self.register,
             lanes=self.lanes,
             devices=self.devices,
+            allow_lists=self.allow_lists,
             site=self.config,
             clock=self.clock.now,
             ready=self._ready,
@@ -302,10 +325,15 @@ class App:
     def _start_device(self, device: DeviceConfig) -> None:
         self.devices.start(
             device,
-            Around(self.lanes, self.keeper, self.mqtt.availability),
+            Around(self.lanes, self.keeper, self._device_announced),
             max_body=self.config.api.max_body,
             drift_limit=timedelta(milliseconds=self.config.clock.drift_limit_ms),
         )
+
+    def _device_announced(self, device: str, online: bool) -> None:
+        self.mqtt.availability(device, online)
+        if online:
+            self.allow_lists.device_online(device)
 
     # --- while it runs ----------------------------------------------------------------------------------
 
@@ -390,6 +418,7 @@ class App:
         for device_id in changes.devices_added:
             self._try_device(device_id)
         self._site_configured()
+        self.allow_lists.configure(self.config.listed_devices)
         log.info(
             "reloaded", devices_added=changes.devices_added, devices_removed=changes.devices_removed,
             devices_changed=changes.devices_changed, lanes_added=changes.lanes_added,

@@ -15,19 +15,24 @@ class Lists:
 
     def __init__(self) -> None:
         self._on: dict[Credential, dict[ListName, datetime | None]] = {}
+        self.version = 0
+        """Differs after every change."""
 
     def load(self, entries: Iterable[ListEntry]) -> None:
         """Forgets everything, and takes in these."""
         self._on = {}
+        self.version += 1
         for entry in entries:
             self.apply(entry)
 
     def apply(self, entry: ListEntry) -> None:
         """A credential was put on a list, or its entry changed."""
+        self.version += 1
         self._on.setdefault(entry.credential, {})[entry.list] = entry.until
 
     def remove(self, name: ListName, credential: Credential) -> None:
         """A credential was taken off a list."""
+        self.version += 1
         on = self._on.get(credential)
         if on is not None:
             on.pop(name, None)
@@ -40,6 +45,14 @@ class Lists:
         if found is None:
             return _ON_NONE
         return frozenset(name for name, until in found.items() if until is None or now < until)
+
+    def having(self, name: ListName, now: datetime) -> set[Credential]:
+        """The credentials on a list at a time."""
+        return {
+            credential
+            for credential, on in self._on.items()
+            if name in on and ((until := on[name]) is None or now < until)
+        }
 
 
 class Dwellings:

@@ -167,7 +167,7 @@ class VzenithCamera(PushDevice):
                 # a polling camera asks again as soon as it is answered
                 await self._opener.hold(exchange, self._config.hold_ms / 1000)
             carried = self._opener.take(exchange)
-        listed = self._listing.take() if message.acts and not message.backlog else None
+        listed = self._listing.take() if acts else None
         if not message.acts or (message.poll and carried is None and listed is None):
             return PushReply(body=codec.REPLY_OTHER)
         body = codec.reply_plate(

@@ -8,12 +8,14 @@ escalation build on this.
 from gated.alerts.desk import AlertDesk, Raised
 from gated.alerts.drafts import (
     AWAY,
+    allow_list_behind,
     box_clock_stepped,
     device_clock,
     device_offline,
     device_refused,
     lane_fault,
     lane_held_open,
+    opened_alone,
     reads_late,
     tampered,
 )
@@ -24,12 +26,14 @@ __all__ = [
     "AlertDesk",
     "AlertKeeper",
     "Raised",
+    "allow_list_behind",
     "box_clock_stepped",
     "device_clock",
     "device_offline",
     "device_refused",
     "lane_fault",
     "lane_held_open",
+    "opened_alone",
     "reads_late",
     "tampered",
 ]

@@ -105,6 +105,34 @@ def lane_held_open(lane: str) -> AlertDraft:
     )
 
 
+def allow_list_behind(device: str, why: str) -> AlertDraft:
+    """A device's own list is not what the passes say: while gated is down it would let in the wrong people,
+    or keep the right ones out."""
+    return AlertDraft(
+        severity=Severity.NOTICE,
+        reason="allow_list_behind",
+        text=Text(
+            f"设备 {device} 的白名单未能与出入证同步：{why}。",
+            f"The allow-list of device {device} is not in step with the passes: {why}.",
+        ),
+        fold_key=f"device|{device}|list",
+        lasting=True,
+    )
+
+
+def opened_alone(device: str, credential: str, why: Text) -> AlertDraft:
+    """A device let somebody in by itself, while gated was away, whom no pass covered."""
+    return AlertDraft(
+        severity=Severity.WARNING,
+        reason="opened_alone",
+        text=Text(
+            f"设备 {device} 在离线期间自行放行了 {credential}：{why.zh}。",
+            f"While gated was away, device {device} let {credential} in by itself: {why.en}.",
+        ),
+        fold_key=f"device|{device}|alone|{credential}",
+    )
+
+
 def tampered(device: str, what: str) -> AlertDraft:
     """A device reports that somebody meddles with it, or that it cannot see."""
     return AlertDraft(

@@ -159,6 +159,23 @@ DEVICE: Final[dict[str, Any]] = {
     "info": {"vendor": "VZ", "model": "R5", "firmware": "", "serial": "b6a3c2d1-0f4e5d6c"},
 }
 
+ALLOW_LIST: Final[dict[str, Any]] = {
+    "device": "cam-east-in",
+    "wanted": 5204,
+    "listed": 5204,
+    "running": False,
+    "done": 12,
+    "total": 12,
+    "added": 9,
+    "removed": 3,
+    "failed": [],
+    "left_out": 0,
+    "not_expressible": 318,
+    "foreign": 2,
+    "held_back": 0,
+    "synced_at": "2026-11-21T01:16:03.118Z",
+    "error": None,
+}
 ENTRANCE: Final[dict[str, Any]] = {"id": "east", "name": _NAMES, "grid": "g01"}
 GRID: Final[dict[str, Any]] = {"id": "g01", "name": {"zh": "东片", "en": "East"}, "parent": None}
 

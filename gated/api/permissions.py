@@ -26,6 +26,7 @@ class Permission(StrEnum):
     REGISTER_WRITE = "register:write"
     DECISIONS_TRY = "decisions:try"
     DEVICES_READ = "devices:read"
+    DEVICES_WRITE = "devices:write"
     METRICS_READ = "metrics:read"
     READINESS_DETAILS = "readiness:details"
 
@@ -43,6 +44,7 @@ LEAST: Final = MappingProxyType(
         Permission.REGISTER_WRITE: Role.STAFF,
         Permission.DECISIONS_TRY: Role.STAFF,
         Permission.DEVICES_READ: Role.OPERATOR,
+        Permission.DEVICES_WRITE: Role.OPERATOR,
         Permission.METRICS_READ: Role.OPERATOR,
         Permission.READINESS_DETAILS: Role.OPERATOR,
     }

@@ -39,6 +39,7 @@ DWELLING_NOT_FOUND = Kind("dwelling-not-found", 404, "There is no such dwelling"
 NOT_ON_LIST = Kind("not-on-list", 404, "The credential is not on the list", "该凭证不在名单上")
 ALERT_NOT_FOUND = Kind("alert-not-found", 404, "There is no such alert", "没有此告警")
 LANE_NOT_FOUND = Kind("lane-not-found", 404, "There is no such lane", "没有此通道")
+NO_ALLOW_LIST = Kind("no-allow-list", 404, "No lane relies on a list of this device", "此设备的白名单未启用")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This path has no such method", "不支持此方法")
 MALFORMED = Kind("malformed", 400, "The request cannot be read", "请求无法解析")
 BAD_CURSOR = Kind("bad-cursor", 400, "The cursor does not belong to this list", "翻页游标无效")

@@ -6,7 +6,7 @@ of the configuration assigns a new `site`, for it is read afresh at every reques
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,7 @@ from gated.ports import Handle, Receiver
 from gated.status import DeviceStatus, LaneStatus
 
 if TYPE_CHECKING:
+    from gated.allowlist import ListReport
     from gated.register import Register
     from gated.registry import Registry
     from gated.store import Store
@@ -57,6 +58,17 @@ class DeviceControl(Protocol):
     def receiver(self, device_id: str) -> tuple[Receiver, Handle, DeviceAuth] | None:
         """How a push of this device is authenticated and handled; None if no such device pushes. Asked for
         every push: it must be a look-up, no more."""
+        ...
+
+
+class AllowListControl(Protocol):
+    """The own lists of devices. `reports`: of each that a lane relies on."""
+
+    @property
+    def reports(self) -> Mapping[str, ListReport]: ...
+
+    def sync_now(self, device: str, *, force: bool) -> bool:
+        """Begins to bring a list in step; False if no lane relies on it."""
         ...
 
 
@@ -110,6 +122,7 @@ class Services:
     register: Register
     lanes: LaneControl
     devices: DeviceControl
+    allow_lists: AllowListControl
     site: SiteView
     clock: Callable[[], datetime]
     ready: Callable[[], dict[str, str]]

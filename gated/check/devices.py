@@ -16,6 +16,7 @@ from gated.check.results import Result, State
 from gated.config import LoadAdapter, SiteConfig
 from gated.domain import Text
 from gated.ports import (
+    AllowList,
     Barrier,
     ConfigError,
     Device,
@@ -155,6 +156,11 @@ def _missing_powers(device: Device, config: SiteConfig) -> Iterator[str]:
     for lane in config.lanes:
         if lane.barrier is not None and lane.barrier.device == device.id and not isinstance(device, Barrier):
             yield f"lane {lane.id!r} names it as its barrier, but it cannot open one"
+        if lane.listed_on == device.id and not isinstance(device, AllowList):
+            yield (
+                f"lane {lane.id!r} has fail_mode list, but it holds no list: name another device under "
+                "allow_list, or take another fail_mode"
+            )
 
 
 def _push_hint(section: DeviceConfig, config: SiteConfig) -> str:

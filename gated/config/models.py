@@ -227,7 +227,12 @@ class LaneTuning(Section):
 
 class LaneConfig(LaneTuning):
     """One way through an entrance (通道), with its devices. Without `barrier` it only watches, and says so
-    with `watch_only: true`. `closed: true` takes it out of use: nobody is let through but by hand."""
+    with `watch_only: true`. `closed: true` takes it out of use: nobody is let through but by hand.
+
+    `fail_mode`: who is let in while gated is down. "closed": nobody, but by hand at the barrier. "list":
+    those on the own list of the device `allow_list` (the barrier's, if it is not said), which gated keeps in
+    step with the passes. "controller": the barrier's controller does as it is set and wired, which gated
+    neither knows nor changes."""
 
     id: Id
     name: Name | None = None
@@ -240,6 +245,8 @@ class LaneConfig(LaneTuning):
     position: PositionRef | None = None
     presence: InputRef | None = None
     fire: InputRef | None = None
+    fail_mode: Literal["closed", "list", "controller"] = "closed"
+    allow_list: Id | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> LaneConfig:
@@ -249,11 +256,22 @@ class LaneConfig(LaneTuning):
             raise ValueError("has no barrier: name one, or say watch_only: true if it only records")
         if self.barrier is not None and self.watch_only:
             raise ValueError("is watch_only and has a barrier: keep one of the two")
+        if self.allow_list is not None and self.fail_mode != "list":
+            raise ValueError("names an allow_list, but its fail_mode is not list")
+        if self.fail_mode == "list" and self.barrier is None:
+            raise ValueError("has no barrier that a list could open: its fail_mode cannot be list")
         if self.merge_ms > self.max_age_ms:
             raise ValueError(
                 "merge_ms is longer than max_age_ms: reads would be stale before they are merged"
             )
         return self
+
+    @property
+    def listed_on(self) -> str | None:
+        """The device whose own list lets people in while gated is down, if the lane relies on one."""
+        if self.fail_mode != "list" or self.barrier is None:
+            return None
+        return self.allow_list or self.barrier.device
 
 
 class Defaults(Section):

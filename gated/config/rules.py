@@ -117,6 +117,8 @@ def _named_devices(index: int, lane: LaneConfig) -> Iterator[tuple[Path, str]]:
         ref = getattr(lane, part)
         if ref is not None:
             yield ("lanes", index, part, "device"), ref.device
+    if lane.allow_list is not None:
+        yield ("lanes", index, "allow_list"), lane.allow_list
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,16 @@ class SiteConfig(Section):
         """The grid that a lane's alerts go to. Raises KeyError."""
         return self.entrance(self.lane(lane).entrance).grid
 
+    @property
+    def listed_devices(self) -> dict[str, frozenset[str]]:
+        """The devices whose own lists let people in while gated is down, each with the entrances of the
+        lanes that rely on it."""
+        found: dict[str, set[str]] = {}
+        for lane in self.lanes:
+            if lane.listed_on is not None:
+                found.setdefault(lane.listed_on, set()).add(lane.entrance)
+        return {device: frozenset(entrances) for device, entrances in found.items()}
+
     def lanes_of_device(self, device: str) -> tuple[LaneConfig, ...]:
         """The lanes that use a device in any part; empty for one that only watches."""
         return tuple(lane for lane in self.lanes if device in devices_of(lane))

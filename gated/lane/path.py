@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
 from gated.actuation import BarrierControl
-from gated.alerts import Raised
+from gated.alerts import Raised, opened_alone
 from gated.domain import (
     Candidate,
     Credential,
@@ -25,6 +26,7 @@ from gated.domain import (
     Passage,
     Read,
 )
+from gated.lane.alone import NOT_COVERED, OPENED_BY, OWN_LIST, covering
 from gated.lane.collect import Collected, Collector, Relation
 from gated.lane.openings import Openings
 from gated.lane.parts import Parts
@@ -205,7 +207,10 @@ class Lane:
     async def _note(
         self, read: Read, disposition: Disposition, passage_id: str | None, at: datetime
     ) -> Handled:
-        """Records a read that decides nothing."""
+        """Records a read that decides nothing. What the device opened for by itself is marked with the pass
+        that covered it; where none did, somebody is told."""
+        if disposition is Disposition.BACKLOG and read.details.get(OPENED_BY) == OWN_LIST:
+            read = self._opened_alone(read, at)
         await self.parts.recorder.record_read(
             ReadRecord(
                 read=read, disposition=disposition, lane=self.settings.id, passage_id=passage_id, at=at
@@ -213,6 +218,18 @@ class Lane:
         )
         self.parts.observer.other_read(disposition)
         return Handled(passage_id=passage_id)
+
+    def _opened_alone(self, read: Read, at: datetime) -> Read:
+        covered = covering(self.parts.passbook.match(read.credential), self.settings.entrance, at)
+        if covered is None:
+            shown = read.credential.value if read.credential is not None else read.raw or "?"
+            self.parts.raise_alert(
+                opened_alone(read.device, shown, NOT_COVERED),
+                entrance=self.settings.entrance,
+                lane=self.settings.id,
+                device=read.device,
+            )
+        return replace(read, details={**read.details, "covered_by": covered or "nothing"})
 
     async def _pass(
         self,

@@ -324,3 +324,14 @@ presence = Table(
     sqlite_with_rowid=False,
 )
 """Written off the path of a passage, from the passages up to the counter `presence`."""
+
+device_lists = Table(
+    "device_lists",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What gated put on devices' own lists; what staff put there by hand is not in it."""

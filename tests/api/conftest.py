@@ -14,6 +14,7 @@ import httpx
 import pytest
 import structlog
 
+from gated.allowlist import ListReport
 from gated.api.app import create_api
 from gated.api.ingest import hash_secret
 from gated.api.services import DeviceAuth, Services
@@ -168,6 +169,18 @@ class Camera:
         return PushReply(body=b"{}")
 
 
+class FakeAllowLists:
+    """One device whose list a lane relies on."""
+
+    def __init__(self) -> None:
+        self.reports = {"cam-east-in": ListReport("cam-east-in", wanted=3, listed=2, failed=("津A1",))}
+        self.asked: list[tuple[str, bool]] = []
+
+    def sync_now(self, device: str, *, force: bool) -> bool:
+        self.asked.append((device, force))
+        return device in self.reports
+
+
 class Devices:
     def statuses(self) -> list[DeviceStatus]:
         return [
@@ -314,6 +327,7 @@ async def running(folder: Path) -> AsyncIterator[Gate]:
             register=Register(listed, Dwellings(), clock, grids=lambda: {grid.id for grid in site.grids}),
             lanes=lanes,
             devices=Devices(),
+            allow_lists=FakeAllowLists(),
             site=site,
             clock=clock,
             ready=lambda: dict(failing),

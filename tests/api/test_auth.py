@@ -50,6 +50,8 @@ ROUTES = [
     ("PUT", "/api/v1/lists/block/card/A1", {"note": "x"}, S),
     ("DELETE", "/api/v1/lists/block/card/none", None, S),
     ("GET", "/api/v1/devices", None, O),
+    ("GET", "/api/v1/allow-lists", None, O),
+    ("POST", "/api/v1/allow-lists/cam-east-in/sync", {"force": False}, O),
     ("GET", "/metrics", None, O),
 ]
 

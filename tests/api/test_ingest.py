@@ -84,6 +84,7 @@ def services(camera: Camera) -> Services:
         register=nothing,
         lanes=nothing,
         devices=Devices(camera),
+        allow_lists=nothing,
         site=nothing,
         clock=lambda: datetime.now(UTC),
         ready=dict,

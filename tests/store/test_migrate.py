@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "9999"
-down_revision = "0002"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -86,14 +86,14 @@ async def test_an_older_database_is_backed_up_and_brought_up(
     await store.close()
     await (await Store.open(url, backups=old)).close()
     [made] = files(old)  # once is enough
-    assert made.name.startswith("before-0002-to-9999-")
+    assert made.name.startswith("before-0003-to-9999-")
     # the older gated is put back, with its data
     monkeypatch.setattr(migrate, "SCRIPTS", OWN)
     with pytest.raises(StoreUnusable, match="a newer gated"):
         await Store.open(url)
     await restore(url, made)
     store = await Store.open(url)
-    assert await store.read(migrate.current) == "0002"
+    assert await store.read(migrate.current) == "0003"
     assert await store.read(passages.count) == 1
     await store.close()
 
@@ -106,7 +106,7 @@ async def test_a_script_that_fails_changes_nothing(url: str, old: Path, next_ver
     shutil.rmtree(script.parent / "__pycache__", ignore_errors=True)
     script.unlink()
     store = await Store.open(url, backups=old)
-    assert await store.read(migrate.current) == "0002"
+    assert await store.read(migrate.current) == "0003"
     await store.record(make.record(2))
     await store.close()
 
@@ -123,7 +123,7 @@ async def test_without_a_backup_nothing_is_migrated(
     shutil.rmtree(next_version / "versions" / "__pycache__", ignore_errors=True)
     (next_version / "versions" / "9999_colour.py").unlink()
     store = await Store.open(url)
-    assert await store.read(migrate.current) == "0002"
+    assert await store.read(migrate.current) == "0003"
     await store.close()
 
 

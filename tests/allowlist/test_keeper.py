@@ -1,0 +1,220 @@
+"""Devices' own lists kept in step, on a real store, with a device that fails as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gated.allowlist import AllowLists
+from gated.clocks import BoxClock
+from gated.domain import (
+    AlertDraft,
+    Credential,
+    CredentialKind,
+    Holder,
+    ListName,
+    Pass,
+    Text,
+)
+from gated.lists import Lists
+from gated.ports import AllowEntry, DeviceUnavailable
+from gated.store import Store, passes
+
+PLATE = CredentialKind.PLATE
+
+
+@dataclass
+class Camera:
+    """Holds a list. `dies_after`: so many batches, then it answers no more. `refuses`: values."""
+
+    list_kinds: frozenset[CredentialKind] = frozenset({PLATE})
+    list_capacity: int = 100
+    list_batch: int = 10
+    holds: dict[str, datetime] = field(default_factory=dict)
+    tells: bool = True
+    dies_after: int | None = None
+    refuses: frozenset[str] = frozenset()
+    puts: int = 0
+
+    def _batch(self, size: int) -> None:
+        assert 0 < size <= self.list_batch
+        if self.dies_after is not None:
+            if self.dies_after == 0:
+                raise DeviceUnavailable("gone")
+            self.dies_after -= 1
+
+    async def held(self) -> frozenset[str] | None:
+        return frozenset(self.holds) if self.tells else None
+
+    async def put(self, entries: Sequence[AllowEntry]) -> Sequence[str]:
+        self._batch(len(entries))
+        self.puts += len(entries)
+        self.holds |= {one.value: one.valid_until for one in entries if one.value not in self.refuses}
+        return [one.value for one in entries if one.value in self.refuses]
+
+    async def drop(self, values: Sequence[str]) -> Sequence[str]:
+        self._batch(len(values))
+        for value in values:
+            self.holds.pop(value, None)
+        return ()
+
+
+class Alarm:
+    def __init__(self) -> None:
+        self.open: dict[str, AlertDraft] = {}
+
+    def raised(self, draft: AlertDraft, device: str) -> None:
+        self.open[draft.fold_key] = draft
+
+    def ended(self, fold_key: str, why: Text | None = None) -> None:
+        self.open.pop(fold_key, None)
+
+
+class Site:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.camera: Camera | None = Camera()
+        self.alarm = Alarm()
+        self.blocks = Lists()
+        self.version = 0
+        self.lists = self.new()
+
+    def new(self) -> AllowLists:
+        """A daemon that has just started on this store."""
+        lists = AllowLists(
+            self.store, BoxClock(), self.alarm, lambda _: self.camera, passes.facts,
+            blocked=lambda: self.blocks.having(ListName.BLOCK, datetime.now(UTC)),
+            version=lambda: self.version,
+        )  # fmt: skip
+        lists.configure({"cam": {"east"}})
+        return lists
+
+    async def issue(self, first: int, last: int) -> None:
+        now = datetime.now(UTC)
+        made = [
+            Pass(
+                id=f"{number:026d}", kind="resident", holder=Holder("王芳"),
+                credentials=(Credential(PLATE, f"津A{number:05d}"),), entrances=None,
+                valid_from=now - timedelta(days=1), valid_until=now + timedelta(days=90), created_at=now,
+                updated_at=now,
+            )
+            for number in range(first, last)
+        ]  # fmt: skip
+        await self.store.write(lambda conn: [passes.insert(conn, one) for one in made])
+        self.version += 1
+
+
+@contextlib.asynccontextmanager
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    store = await Store.open(f"sqlite:///{tmp_path}/gated.db")
+    try:
+        yield Site(store)
+    finally:
+        await store.close()
+
+
+async def test_a_list_is_filled_kept_and_reported(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        assert at.camera is not None
+        await at.issue(0, 35)
+        assert await at.lists.sync("cam")
+        report = at.lists.reports["cam"]
+        assert (report.wanted, report.listed, report.added, report.total, report.done) == (35, 35, 35, 35, 35)
+        assert len(at.camera.holds) == 35
+        assert await at.lists.sync("cam")
+        assert at.camera.puts == 35, "what is there is not put again"
+        at.camera.holds.clear()  # somebody reset the camera
+        assert await at.lists.sync("cam")
+        assert len(at.camera.holds) == 35
+
+
+async def test_a_device_that_dies_in_between_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        assert at.camera is not None
+        at.camera.tells = False
+        await at.issue(0, 35)
+        at.camera.dies_after = 2
+        assert not await at.lists.sync("cam")
+        assert len(at.camera.holds) == 20
+        assert at.lists.reports["cam"].error == "gone"
+        assert at.alarm.open, "a person is told"
+        at.camera.dies_after = None
+        again = at.new()  # and gated was restarted meanwhile
+        assert await again.sync("cam")
+        assert at.camera.puts == 35
+        assert len(at.camera.holds) == 35
+        assert not at.alarm.open
+
+
+async def test_nothing_is_emptied_on_an_error(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        assert at.camera is not None
+        await at.issue(0, 60)
+        await at.lists.sync("cam")
+        for number in range(60):  # a restored store, a rule that went wrong: as if all had been revoked
+            at.blocks._on[Credential(PLATE, f"津A{number:05d}")] = {ListName.BLOCK: None}
+        assert await at.lists.sync("cam")
+        assert len(at.camera.holds) == 60
+        assert at.lists.reports["cam"].held_back == 60
+        assert at.alarm.open
+        assert at.lists.sync_now("cam", force=True)
+        await at.lists.sync("cam")
+        assert at.camera.holds == {}
+        assert not at.alarm.open
+
+
+async def test_one_that_is_refused_keeps_nobody_else_out(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        assert at.camera is not None
+        at.camera.refuses = frozenset({"津A00003"})
+        await at.issue(0, 12)
+        assert not await at.lists.sync("cam")
+        report = at.lists.reports["cam"]
+        assert report.failed == ("津A00003",)
+        assert len(at.camera.holds) == 11
+        assert "1 entries were refused" in at.alarm.open["device|cam|list"].text.en
+
+
+async def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        assert at.camera is not None
+        at.camera.list_capacity = 10
+        await at.issue(0, 12)
+        await at.lists.sync("cam")
+        assert len(at.camera.holds) == 10
+        assert at.lists.reports["cam"].left_out == 2
+        assert "do not fit" in at.alarm.open["device|cam|list"].text.en
+
+
+async def test_what_staff_put_there_stays(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        assert at.camera is not None
+        at.camera.holds["粤B00001"] = datetime.now(UTC)
+        await at.issue(0, 2)
+        await at.lists.sync("cam")
+        assert "粤B00001" in at.camera.holds
+        assert at.lists.reports["cam"].foreign == 1
+
+
+async def test_it_runs_by_itself(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        camera, at.camera = at.camera, None
+        assert camera is not None
+        await at.issue(0, 3)
+        task = asyncio.create_task(at.lists.run())
+        try:
+            async with asyncio.timeout(5):
+                while at.lists.reports["cam"].error != "the device is offline":  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                at.camera = camera
+                at.lists.device_online("cam")
+                while len(camera.holds) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert not at.lists.sync_now("another", force=False)
