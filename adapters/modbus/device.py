@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pymodbus.pdu import ModbusPDU
 
 from adapters.modbus import codec
-from adapters.modbus.link import Link, NoAnswer, NotSent
+from adapters.modbus.link import Link, NoAnswer, NotSent, Serial, Tcp
 from gated.domain import BarrierPosition, DeviceEvent, InputChanged, OpeningOutcome, PositionChanged
 from gated.ports import (
     ConfigError,
@@ -51,17 +51,31 @@ class Ends(BaseModel):
         return self
 
 
+class Line(BaseModel):
+    """A serial line of this box. `port`: such as /dev/ttyUSB0; /dev/serial/by-id/... stays the same after a
+    restart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: str = Field(pattern=r"^/dev/[^\s]{1,200}$")
+    baud: int = Field(default=9600, ge=300, le=1_000_000)
+    parity: Literal["N", "E", "O"] = "N"
+    stop_bits: Literal[1, 2] = 1
+
+
 class Config(DeviceConfig):
-    """One board. `framer`: "rtu" for serial servers that pass RTU frames through TCP. `outputs`: the relays
-    that gated may pulse. `pulse`: "device" if the board has the flash command (`flash_base`, in units of
-    `flash_unit_ms`), else "host". `inputs`: how many are polled, every `poll_ms`; `inverted`: those that are
-    active when open. `position`: limit switches of a relay's boom."""
+    """One board, on the network (`host`) or on a serial line (`serial`). `framer`: "rtu" for serial servers
+    that pass RTU frames through TCP. `outputs`: the relays that gated may pulse. `pulse`: "device" if the
+    board has the flash command (`flash_base`, in units of `flash_unit_ms`), else "host". `inputs`: how many
+    are polled, every `poll_ms`; `inverted`: those that are active when open. `position`: limit switches of a
+    relay's boom."""
 
     type: Literal["modbus"]
-    host: str = Field(min_length=1)
+    host: str | None = Field(default=None, min_length=1)
     port: int = Field(default=502, ge=1, le=65535)
     unit: int = Field(default=1, ge=0, le=255)
     framer: Literal["tcp", "rtu"] = "tcp"
+    serial: Line | None = None
     outputs: tuple[Number, ...] = Field(default=(0,), min_length=1)
     pulse: Literal["device", "host"] = "device"
     coil_base: int = Field(default=0, ge=0, le=65535)
@@ -76,6 +90,8 @@ class Config(DeviceConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if (self.host is None) == (self.serial is None):
+            raise ValueError("give host (on the network) or serial (a line of this box), one of the two")
         for output, ends in self.position.items():
             if output not in map(str, self.outputs):
                 raise ValueError(f"position of {output!r}, which is not one of the outputs")
@@ -204,7 +220,11 @@ class ModbusRelays:
 
     def _new_link(self) -> Link:
         config = self._config
-        return Link(config.host, config.port, config.framer, config.timeout_ms / 1000)
+        if config.serial is not None:
+            line = config.serial
+            return Link(Serial(line.port, line.baud, line.parity, line.stop_bits), config.timeout_ms / 1000)
+        assert config.host is not None  # noqa: S101 - Config sees to it
+        return Link(Tcp(config.host, config.port, config.framer), config.timeout_ms / 1000)
 
     def _relay(self, output: str | None) -> int | None:
         if output is None:

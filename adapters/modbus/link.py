@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
@@ -27,29 +28,66 @@ class NoAnswer(Exception):
     """It was sent, and no sensible answer came; the connection is given up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """A board, or a serial server, on the network."""
+
+    host: str
+    port: int
+    framer: Literal["tcp", "rtu"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def client(self, **common: Any) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        framer = FramerType.RTU if self.framer == "rtu" else FramerType.SOCKET
+        return AsyncModbusTcpClient(self.host, port=self.port, framer=framer, **common)
+
+
+@dataclass(frozen=True, slots=True)
+class Serial:
+    """A board on a serial line (RS-485) of this box."""
+
+    port: str
+    baud: int
+    parity: Literal["N", "E", "O"]
+    stop_bits: int
+
+    def __str__(self) -> str:
+        return self.port
+
+    def client(self, **common: Any) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        return AsyncModbusSerialClient(
+            self.port,
+            framer=FramerType.RTU,
+            baudrate=self.baud,
+            parity=self.parity,
+            stopbits=self.stop_bits,
+            **common,
+        )
+
+
 class Link:
     """A connection. `timeout_s`: to connect, and for each answer."""
 
-    def __init__(self, host: str, port: int, framer: Literal["tcp", "rtu"], timeout_s: float) -> None:
-        self._where = f"{host}:{port}"
+    def __init__(self, where: Tcp | Serial, timeout_s: float) -> None:
+        self._where = where
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[ModbusPDU]] = set()
         self.lost = asyncio.Event()
-        self._client = AsyncModbusTcpClient(
-            host,
-            port=port,
-            framer=FramerType.RTU if framer == "rtu" else FramerType.SOCKET,
-            timeout=timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_connect=self._connection,
+        self._client = where.client(
+            timeout=timeout_s, retries=0, reconnect_delay=0, trace_connect=self._connection
         )
         self._timeout_s = timeout_s
         self._guard()
 
     async def connect(self) -> None:
         """Raises NotSent."""
-        if not await self._client.connect():
+        try:
+            connected = await self._client.connect()
+        except (OSError, ValueError):  # a serial port that is not there, or no such speed
+            connected = False
+        if not connected:
             self.lost.set()
             raise NotSent(f"no connection to {self._where}")
 

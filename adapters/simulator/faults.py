@@ -33,7 +33,8 @@ class Faults:
     connection is closed. `garbage`: the next message is replaced by bytes that mean nothing.
     States: `late_s`: events and answers come so many seconds late. `clock_offset_s`: the device's clock minus
     the true time. `refuse`: credentials, or the command, are refused. `hang`: requests are taken and
-    never answered. `stuck`: commands are accepted and the boom does not move.
+    never answered. `mute`: nothing at all is answered or sent, and no connection is closed. `stuck`: commands
+    are accepted and the boom does not move.
     """
 
     lost: float = 0.0
@@ -44,6 +45,7 @@ class Faults:
     die_mid_message: int = 0
     garbage: int = 0
     refuse: bool = False
+    mute: bool = False
     hang: bool = False
     stuck: bool = False
     rng: random.Random = field(default_factory=lambda: random.Random(1), repr=False)

@@ -111,7 +111,7 @@ class ModbusRelayBoard:
                 answer = self._serve(pdu)
                 if self.faults.late_s > 0:
                     await asyncio.sleep(self.faults.late_s)
-                if self.faults.hang and pdu[:1] == b"\x05":
+                if self.faults.mute or (self.faults.hang and pdu[:1] == b"\x05"):
                     continue
                 if not await self._write(writer, prefix, answer):
                     return

@@ -21,6 +21,8 @@ TOKEN = "open-sesame"
 
 
 class WebhookBench(Bench):
+    no_silence = "the device asks and we answer: one that is silent has vanished"
+
     def __init__(self, folder: Path, *, by_call: bool) -> None:
         self.faults = Faults()
         self.unparsed = Unparsed()

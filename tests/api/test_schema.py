@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from gated.api import examples, problems, schemas, views
+from gated.api.limits import FailureLimiter
 from gated.domain import Role
 from gated.ids import new_id
 from tests.api.conftest import START, Gate, passage_record, wanted_pass

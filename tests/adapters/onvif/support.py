@@ -28,6 +28,8 @@ def free_port() -> int:
 class OnvifBench(Bench):
     """The double, with its password in a file, as a site has it."""
 
+    no_silence = "a pull may be silent for a minute: its time-outs have tests of their own in test_device.py"
+
     def __init__(self, folder: Path, *, tls: ssl.SSLContext | None = None, **quirks: Any) -> None:
         self.camera = OnvifCamera(quirks=Quirks(**quirks), boom=Boom(travel_s=0.1, stay_s=0.3), tls=tls)
         self.faults = self.camera.faults
