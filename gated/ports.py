@@ -273,9 +273,21 @@ class DeviceContext:
     unparsed: UnparsedLog
 
 
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What answers at an address, found out without any password. `said`: what it was recognised by.
+    `settings`: of its section in gated.yaml, beside `id` and `type`; `login`: it wants user and password."""
+
+    type: str
+    said: str
+    settings: Mapping[str, object]
+    login: bool = False
+
+
 class AdapterModule(Protocol):
     """What `adapters.<type>` must have: `Config`, a pydantic model with `type: Literal["<type>"]`, and
-    `create`, which does no I/O."""
+    `create`, which does no I/O. It may have `async def probe(host: str, timeout_s: float) -> Probed | None`,
+    which looks whether such a device is at an address, tries no password and changes nothing there."""
 
     Config: type[Any]
 

@@ -36,8 +36,9 @@ Handler = Callable[[Request], Awaitable[Response | Stream | None]]
 
 class CameraServer:
     """`async with CameraServer(handler, faults) as server: server.port`. `login`: user and password for HTTP
-    Digest, or None. `logins_failed`: wrong passwords so far; from `LOCKED_AFTER` on, every login fails.
-    `most`: how many connections it takes at once; more are hung up on. `port` stays over `stop`/`start`."""
+    Digest, or None; `guarded`: what paths begin with that want it. `logins_failed`: wrong passwords so far;
+    from `LOCKED_AFTER` on, every login fails. `most`: how many connections it takes at once; more are hung up
+    on. `port` stays over `stop`/`start`."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class CameraServer:
         login: tuple[str, str] | None = ("admin", "right"),
         most: int = 8,
         tls: ssl.SSLContext | None = None,
-        open_to_all: frozenset[str] = frozenset(),
+        guarded: str = "/",
     ) -> None:
         self._handler = handler
         self.faults = faults
@@ -57,7 +58,7 @@ class CameraServer:
         self.port = 0
         self._most = most
         self._tls = tls
-        self._open_to_all = open_to_all
+        self._guarded = guarded
         self._nonces: set[str] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,7 +154,7 @@ class CameraServer:
         await writer.drain()
 
     def _welcome(self, request: Request) -> bool:
-        if self.login is None or request.target.split("?")[0] in self._open_to_all:
+        if self.login is None or not request.target.startswith(self._guarded):
             return True
         given = request.headers.get("authorization", "")
         if not given.startswith("Digest "):

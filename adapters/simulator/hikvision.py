@@ -61,7 +61,7 @@ class HikvisionCamera:
         self.status: tuple[int, str, str] | None = None
         """An answer to every command instead of its own: code, text, sub-status; with HTTP 200."""
         self._heartbeat = heartbeat_s
-        self._server = CameraServer(self._answer, self.faults, **server)
+        self._server = CameraServer(self._answer, self.faults, **({"guarded": "/ISAPI/"} | server))
         self._poster = HttpPoster(push_to, {}) if push_to else None
         self._streams: set[asyncio.Queue[bytes]] = set()
         self.asked = asyncio.Event()

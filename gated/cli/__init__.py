@@ -38,6 +38,11 @@ policy = typer.Typer(
 )
 app.add_typer(policy, name="rules", short_help="政策 Check, test, replay and activate the policy.")
 
+devices = typer.Typer(
+    no_args_is_help=True, help="Set devices up: what is at an address, does it work? 设备。"
+)
+app.add_typer(devices, name="devices", short_help="设备 Find out what a device is, and try it out.")
+
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="GATED_CONFIG", help="The configuration. 配置文件。")
 ]
@@ -329,6 +334,37 @@ def rules_facts(json: Json = False) -> None:
     from gated.cli import rules
 
     rules.facts(as_json=json)
+
+
+@devices.command("probe", short_help="探测 What is at an address; a section for gated.yaml.")
+def devices_probe(
+    address: Annotated[str, typer.Argument(help="Host or host:port. 地址。")],
+    username: Annotated[str | None, typer.Option(help="Its user. 用户名。")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="A file with its password, tried once. 密码文件。")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds for each answer.")] = 3.0,
+    json: Json = False,
+) -> None:
+    """Find out what is at an address, what it can do, and its section for gated.yaml. 探测。"""
+    from gated.cli import set_up as work
+
+    work.probe(address, username=username, password_file=password_file, timeout=timeout, json=json)
+
+
+@devices.command("test", short_help="试用 Connect a configured device and show what it reports.")
+def devices_test(
+    device: Annotated[str, typer.Argument(help="Its id in the configuration. 设备编号。")],
+    config: Config = DEFAULT_CONFIG,
+    seconds: Annotated[float, typer.Option(min=0, max=3600, help="How long to show what it reports.")] = 15.0,
+    picture: Annotated[Path | None, typer.Option(help="Where to put a picture. 抓图文件。")] = None,
+    pulse: Annotated[bool, typer.Option("--pulse", help="Open its barrier; asks twice. 开闸。")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=120, help="Seconds to connect.")] = 10.0,
+) -> None:
+    """Connect a configured device, show what it is and reports; with --pulse open its barrier. 试用。"""
+    from gated.cli import set_up as work
+
+    work.try_out(config, device, seconds=seconds, picture=picture, pulse=pulse, timeout=timeout)
 
 
 @app.command(short_help="备份 Copy the database while the daemon runs.")
