@@ -8,6 +8,17 @@ from lxml import etree
 MAX_XML = 256 * 1024
 
 
+# one for all: making it takes longer than to parse an alert. Only the event loop's thread parses.
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    huge_tree=False,
+    load_dtd=False,
+    remove_comments=True,
+    remove_pis=True,
+)
+
+
 class Malformed(ValueError):
     """Not the XML that such a device sends."""
 
@@ -19,12 +30,8 @@ def parse(data: bytes) -> etree._Element:
         raise Malformed("far larger than any such message")
     if b"<!" in data and (b"<!DOCTYPE" in data or b"<!ENTITY" in data):
         raise Malformed("XML with a document type is refused")
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True,
-        remove_pis=True,
-    )  # fmt: skip
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise Malformed(f"not XML: {str(error)[:120]}") from None
     if root is None:
@@ -42,15 +49,39 @@ def child(element: etree._Element, *path: str) -> etree._Element | None:
     """The first element at a path of local names, or None."""
     found: etree._Element | None = element
     for step in path:
-        found = next((each for each in found if name(each) == step), None) if found is not None else None
+        if found is None:
+            return None
+        for each in found:
+            tag = each.tag
+            if isinstance(tag, str) and (tag == step or tag.endswith("}" + step)):
+                found = each
+                break
+        else:
+            return None
     return found
 
 
 def text(element: etree._Element, *path: str, limit: int = 128) -> str:
     """The printable text at a path, cut; "" if it is not there."""
     found = child(element, *path)
-    value = found.text if found is not None and found.text else ""
-    return "".join(c for c in value[:limit] if c.isprintable()).strip()
+    return "" if found is None else _clean(found.text, limit)
+
+
+def texts(element: etree._Element, limit: int = 128) -> dict[str, str]:
+    """The texts of the children of an element, by local name; of several of a name, the first."""
+    found: dict[str, str] = {}
+    for each in element:
+        tag = each.tag
+        if isinstance(tag, str):
+            found.setdefault(tag.rpartition("}")[2], _clean(each.text, limit))
+    return found
+
+
+def _clean(value: str | None, limit: int) -> str:
+    if not value:
+        return ""
+    value = value[:limit]
+    return (value if value.isprintable() else "".join(c for c in value if c.isprintable())).strip()
 
 
 def every(element: etree._Element, local: str) -> list[etree._Element]:

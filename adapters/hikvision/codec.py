@@ -96,18 +96,19 @@ def alert(data: bytes, device: str, received_at: datetime, how: Reading) -> Aler
     root = _xml.parse(data)
     if _xml.name(root) != "EventNotificationAlert":
         raise Malformed(f"{_xml.name(root)[:64]!r} is no alert")
-    kind = text(root, "eventType")
-    active = text(root, "eventState").lower() != "inactive"
-    mac = text(root, "macAddress").lower()
-    time = instant(text(root, "dateTime"), how.zone)
+    told = _xml.texts(root)
+    kind = told.get("eventType", "")
+    active = told.get("eventState", "").lower() != "inactive"
+    mac = told.get("macAddress", "").lower()
+    time = instant(told.get("dateTime", ""), how.zone)
     lower = kind.lower()
     if lower == "videoloss" and not active:  # what the stream sends while there is nothing to tell
         return Alert(kind, Heartbeat(device=device, received_at=received_at, device_time=time), mac)
-    if lower == "anpr" or _xml.child(root, "ANPR") is not None:
-        return Alert(kind, _read(root, device, received_at, time, how), mac)
-    channel = _channel(root)
+    if lower == "anpr" or "ANPR" in told:
+        return Alert(kind, _read(root, told, device, received_at, time, how), mac)
+    channel = _channel(told)
     if lower == "io":
-        port = text(root, "inputIOPortID") or text(root, "IOPortID")
+        port = told.get("inputIOPortID") or told.get("IOPortID")
         if not port:
             return Alert(kind, None, mac, "an input without its number")
         changed = InputChanged(
@@ -138,20 +139,26 @@ def _scene(root: etree._Element, channel: str | None) -> dict[str, str]:
 
 
 def _read(
-    root: etree._Element, device: str, received_at: datetime, time: datetime | None, how: Reading
+    root: etree._Element,
+    told: Mapping[str, str],
+    device: str,
+    received_at: datetime,
+    time: datetime | None,
+    how: Reading,
 ) -> Read:
-    anpr = _xml.child(root, "ANPR")
-    if anpr is None:
+    found = _xml.child(root, "ANPR")
+    if found is None:
         raise Malformed("an ANPR alert without ANPR")
-    raw = text(anpr, "licensePlate", limit=64) or text(anpr, "originalLicensePlate", limit=64)
-    channel = _channel(root)
-    unique = text(root, "UUID", limit=64)
-    key = unique or (f"{channel}:{text(root, 'dateTime')}:{raw}" if time is not None else None)
-    retransmitted = text(root, "isDataRetransmission").lower() == "true"
-    backlog = retransmitted or text(anpr, "alarmDataType") not in ("", "0")
-    move = text(anpr, "direction").lower()
+    anpr = _xml.texts(found)
+    raw = (anpr.get("licensePlate") or anpr.get("originalLicensePlate") or "")[:64]
+    channel = _channel(told)
+    unique = told.get("UUID", "")[:64]
+    key = unique or (f"{channel}:{told.get('dateTime', '')}:{raw}" if time is not None else None)
+    retransmitted = told.get("isDataRetransmission", "").lower() == "true"
+    backlog = retransmitted or anpr.get("alarmDataType", "") not in ("", "0")
+    move = anpr.get("direction", "").lower()
     details = _vehicle(anpr, move)
-    listed = (text(root, "vehicleListName") or text(anpr, "vehicleListName")).lower()
+    listed = (told.get("vehicleListName") or anpr.get("vehicleListName") or "").lower()
     if listed:
         details["list"] = listed
         if backlog and listed in ("allowlist", "whitelist"):
@@ -163,7 +170,7 @@ def _read(
         key=key,
         credential=plate(raw),
         raw=raw,
-        confidence=_confidence(text(anpr, "confidenceLevel")),
+        confidence=_confidence(anpr.get("confidenceLevel", "")),
         backlog=backlog,
         channel=channel,
         direction=how.directions.get(move),
@@ -171,19 +178,19 @@ def _read(
     )
 
 
-def _vehicle(anpr: etree._Element, move: str) -> dict[str, str]:
+def _vehicle(anpr: Mapping[str, str], move: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    if color := _COLORS.get(text(anpr, "plateColor").lower()):
+    if color := _COLORS.get(anpr.get("plateColor", "").lower()):
         found["plate_color"] = color
-    if kind := _CLASSES.get(text(anpr, "vehicleType").lower()):
+    if kind := _CLASSES.get(anpr.get("vehicleType", "").lower()):
         found["vehicle_class"] = kind
     if move and move != "unknown":
-        found["moves"] = move
+        found["moves"] = move[:32]
     for tag, name in (("line", "line"), ("plateType", "plate_type"), ("country", "country")):
-        value = text(anpr, tag, limit=32)
+        value = anpr.get(tag, "")[:32]
         if value and value != "unknown":
             found[name] = value
-    if (control := text(anpr, "barrierGateCtrlType", limit=8)) != "":
+    if (control := anpr.get("barrierGateCtrlType", "")[:8]) != "":
         found["barrier_control"] = control
     return found
 
@@ -240,8 +247,8 @@ def instant(value: str, zone: tzinfo) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
 
 
-def _channel(root: etree._Element) -> str | None:
-    return text(root, "channelID") or text(root, "dynChannelID") or None
+def _channel(told: Mapping[str, str]) -> str | None:
+    return told.get("channelID") or told.get("dynChannelID") or None
 
 
 def _confidence(value: str) -> float | None:
