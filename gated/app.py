@@ -56,6 +56,7 @@ from gated.ports import ConfigError, DeviceConfig
 from gated.register import Register
 from gated.registry import Registry
 from gated.remembered import Remembered
+from gated.sightings import Sightings
 from gated.store import Store, alerts, openings, outbox, passages, passes
 from gated.store.passages import PassageRow
 from gated.store.records import OpeningRecord
@@ -138,6 +139,7 @@ class App:
         self.background: Background
         self.mqtt: Mqtt
         self.allow_lists: AllowLists
+        self.sightings: Sightings
         self.served: Served
         self._desk: AlertDesk
 
@@ -189,6 +191,11 @@ class App:
             version=lambda: (self.passbook.change, self.remembered.lists.version),
         )
         self.allow_lists.configure(self.config.listed_devices)
+        self.sightings = Sightings(
+            self.lanes, self.keeper, self.store, self.clock, self.devices.find, config.site.zone
+        )
+        self.sightings.configure(config.devices, config.site.zone)
+        stack.push_async_callback(self.sightings.settled, _STOP_S)
         self.background = Background(
             self.store,
             self.clock,
@@ -325,7 +332,7 @@ class App:
     def _start_device(self, device: DeviceConfig) -> None:
         self.devices.start(
             device,
-            Around(self.lanes, self.keeper, self._device_announced),
+            Around(self.sightings, self.keeper, self._device_announced),
             max_body=self.config.api.max_body,
             drift_limit=timedelta(milliseconds=self.config.clock.drift_limit_ms),
         )
@@ -419,6 +426,7 @@ class App:
             self._try_device(device_id)
         self._site_configured()
         self.allow_lists.configure(self.config.listed_devices)
+        self.sightings.configure(self.config.devices, self.config.site.zone)
         log.info(
             "reloaded", devices_added=changes.devices_added, devices_removed=changes.devices_removed,
             devices_changed=changes.devices_changed, lanes_added=changes.lanes_added,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -242,10 +242,28 @@ class Secret(BaseModel):
         return found
 
 
+class WatchConfig(BaseModel):
+    """What a device sees, beside reads, that people are told of. `what`: its words for it (motion, crossed,
+    inside, tamper, ...; see its page). `hours`: "22:00-05:00", at the site; none is at any time. `quiet_ms`:
+    told at most once in so long. `grid`: who is told; none is the root grid. `picture`: with one, where the
+    device can take one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: tuple[str, ...] = Field(min_length=1, max_length=32)
+    hours: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")
+    severity: Literal["info", "notice", "warning", "critical"] = "notice"
+    grid: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    quiet_ms: int = Field(default=300_000, ge=1000, le=86_400_000)
+    picture: bool = True
+
+
 class DeviceConfig(BaseModel):
     """What every device's section has; an adapter's `Config` extends it. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    watch: tuple[WatchConfig, ...] = Field(default=(), max_length=32)
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     type: str

@@ -17,6 +17,7 @@ from gated.alerts.drafts import (
     lane_held_open,
     opened_alone,
     reads_late,
+    sighted,
     tampered,
 )
 from gated.alerts.keeper import AlertKeeper
@@ -35,5 +36,6 @@ __all__ = [
     "lane_held_open",
     "opened_alone",
     "reads_late",
+    "sighted",
     "tampered",
 ]

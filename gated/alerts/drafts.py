@@ -133,6 +133,33 @@ def opened_alone(device: str, credential: str, why: Text) -> AlertDraft:
     )
 
 
+def sighted(device: str, name: str, what: str, severity: Severity, grid: str | None) -> AlertDraft:
+    """A device that watches saw something that people want to be told of."""
+    zh, en = _SEEN.get(what, (what, what.replace("_", " ")))
+    shown = name or device
+    return AlertDraft(
+        severity=severity,
+        reason="seen",
+        text=Text(f"{shown}：{zh}。请查看现场或图片。", f"{shown} reports: {en}."),
+        fold_key=f"device|{device}|seen|{what}",
+        grid=grid or "site",
+    )
+
+
+_SEEN = {
+    "motion": ("有物体移动", "something moves"),
+    "crossed": ("越界", "a line was crossed"),
+    "inside": ("有人或车进入区域", "somebody or something is inside its area"),
+    "left": ("有人或车离开区域", "somebody or something left its area"),
+    "tamper": ("镜头被遮挡或移动", "somebody meddles with it"),
+    "dark": ("画面过暗", "its picture is dark"),
+    "scene_change": ("画面场景改变", "its scene has changed"),
+    "video_loss": ("视频丢失", "its video is lost"),
+    "vehicle_stays": ("车辆滞留", "a vehicle stays"),
+    "door_forced": ("门被强行打开", "the door was forced"),
+}
+
+
 def tampered(device: str, what: str) -> AlertDraft:
     """A device reports that somebody meddles with it, or that it cannot see."""
     return AlertDraft(

@@ -13,7 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
-from gated.api import alerts, allowlists, lanes, openapi, passages, passes, problems, register, site
+from gated.api import (
+    alerts,
+    allowlists,
+    device_events,
+    lanes,
+    openapi,
+    passages,
+    passes,
+    problems,
+    register,
+    site,
+)
 from gated.api.auth import Authenticator
 from gated.api.guard import Guard, explained, respond
 from gated.api.ingest import PREFIX, Ingest, Receive, Scope, Send
@@ -65,6 +76,7 @@ def create_json_api(services: Services) -> FastAPI:
     api.include_router(passages.router(services))
     api.include_router(register.router(services, once))
     api.include_router(alerts.router(services))
+    api.include_router(device_events.router(services))
     api.include_router(site.router(services))
     api.include_router(allowlists.router(services, once))
     written: dict[str, Any] = {}

@@ -159,6 +159,16 @@ DEVICE: Final[dict[str, Any]] = {
     "info": {"vendor": "VZ", "model": "R5", "firmware": "", "serial": "b6a3c2d1-0f4e5d6c"},
 }
 
+DEVICE_EVENT: Final[dict[str, Any]] = {
+    "n": 17,
+    "device": "cam-road",
+    "what": "crossed",
+    "at": "2026-11-21T16:40:03.118Z",
+    "received_at": "2026-11-21T16:40:03.300Z",
+    "details": {"target": "vehicle"},
+    "picture": "/api/v1/device-events/17/picture",
+}
+
 ALLOW_LIST: Final[dict[str, Any]] = {
     "device": "cam-east-in",
     "wanted": 5204,

@@ -88,9 +88,10 @@ def declares(
     bearer: Literal["needed", "optional", "unread"] = "needed",
     status: int = 200,
     headers: dict[str, Any] | None = None,
+    returns: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: its problems, headers and least role. `body`: it reads one; `keyed`: it
-    takes an Idempotency-Key."""
+    takes an Idempotency-Key. `returns`: media types of its answer, where that is no JSON."""
     found = [*kinds, *_ALWAYS]
     if bearer != "unread":
         found += _WITH_TOKEN
@@ -117,6 +118,8 @@ def declares(
             responses[code]["headers"] = _PROBLEM_HEADERS[code]
     if headers:
         responses[status] = {"headers": headers}
+    if returns:
+        responses.setdefault(status, {})["content"] = returns
     extra: dict[str, Any] = {}
     if bearer == "optional":
         extra["security"] = [{}, {"token": []}]

@@ -38,6 +38,7 @@ PASSAGE_NOT_FOUND = Kind("passage-not-found", 404, "There is no such passage", "
 DWELLING_NOT_FOUND = Kind("dwelling-not-found", 404, "There is no such dwelling", "没有此住所")
 NOT_ON_LIST = Kind("not-on-list", 404, "The credential is not on the list", "该凭证不在名单上")
 ALERT_NOT_FOUND = Kind("alert-not-found", 404, "There is no such alert", "没有此告警")
+PICTURE_NOT_FOUND = Kind("picture-not-found", 404, "There is no such picture", "没有此图片")
 LANE_NOT_FOUND = Kind("lane-not-found", 404, "There is no such lane", "没有此通道")
 NO_ALLOW_LIST = Kind("no-allow-list", 404, "No lane relies on a list of this device", "此设备的白名单未启用")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This path has no such method", "不支持此方法")

@@ -49,6 +49,12 @@ def check(parts: Parts) -> Iterator[Finding]:
         for path, device in _named_devices(index, lane):
             yield from _reference(path, device, "device", known["devices"])
     yield from _one_owner(parts.lanes)
+    for index, watching in parts.devices.items():
+        for number, watch in enumerate(watching.watch):
+            if watch.grid is not None:
+                yield from _reference(
+                    ("devices", index, "watch", number, "grid"), watch.grid, "grid", known["grids"]
+                )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -325,6 +325,20 @@ presence = Table(
 )
 """Written off the path of a passage, from the passages up to the counter `presence`."""
 
+device_events = Table(
+    "device_events",
+    metadata,
+    Column("n", Number, primary_key=True, autoincrement=True),
+    Column("device", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("picture", LargeBinary),
+    Index(None, "device", "n"),
+)
+"""What devices saw that people were told of; the latest only, and of these fewer with pictures."""
+
 device_lists = Table(
     "device_lists",
     metadata,

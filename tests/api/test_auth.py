@@ -51,6 +51,8 @@ ROUTES = [
     ("DELETE", "/api/v1/lists/block/card/none", None, S),
     ("GET", "/api/v1/devices", None, O),
     ("GET", "/api/v1/allow-lists", None, O),
+    ("GET", "/api/v1/device-events", None, V),
+    ("GET", "/api/v1/device-events/1/picture", None, V),
     ("POST", "/api/v1/allow-lists/cam-east-in/sync", {"force": False}, O),
     ("GET", "/metrics", None, O),
 ]

@@ -1,4 +1,4 @@
-"""What gated put on devices' own lists."""
+"""What gated put on devices' own lists; what devices saw that people were told of."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,22 @@ branch_labels = None
 depends_on = None
 
 
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
 def upgrade() -> None:
+    op.create_table(
+        "device_events",
+        sa.Column("n", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("details", sa.Text(), nullable=False),
+        sa.Column("picture", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("n", name="pk_device_events"),
+    )
+    op.create_index("ix_device_events_device_n", "device_events", ["device", "n"])
     op.create_table(
         "device_lists",
         sa.Column("device", sa.Text(), nullable=False),
