@@ -16,7 +16,8 @@ from lxml import etree
 
 from adapters.onvif import topics
 from adapters.onvif.envelope import Fault, NotSoap, child, fault, local, parse, payload, text_of
-from adapters.onvif.meanings import Ignored, Message, Stamp, meaning
+from adapters.onvif.meanings import meaning
+from adapters.onvif.message import Ignored, Message, Stamp
 from adapters.onvif.times import utc
 from gated.domain import DeviceEvent, Observed
 

@@ -38,7 +38,9 @@ class Config(DeviceConfig):
 
     `port`: 80, or 443 with TLS. `path`: of the device service. `tls`: "verify" checks the certificate
     (against `ca` where given), "unverified" encrypts only. `relay`: the token of the output that `open`
-    pulses; None takes the device's first one, and sets up nothing until something is opened. `pulse_ms`:
+    pulses; None takes the device's first one, and sets up nothing until something is opened. `door`: the
+    token of the door that `open` opens instead of a relay. `answer_s`: how old a request of an access point
+    may be that is still answered by ExternalAuthorization; an older one's door is opened. `pulse_ms`:
     the usual pulse, set up when the device connects so that an opening is one message. `topics`: event
     topics to ask for, such as `tns1:RuleEngine//.`; empty asks for all. `pull_s`: how long one poll waits.
     `timeout_s`: for any other answer.
@@ -53,6 +55,8 @@ class Config(DeviceConfig):
     tls: Literal["off", "verify", "unverified"] = "off"
     ca: Path | None = None
     relay: str | None = None
+    door: str | None = Field(default=None, min_length=1, max_length=64)
+    answer_s: float = Field(default=5, gt=0, le=60)
     pulse_ms: int = Field(default=700, ge=500, le=1500)
     topics: tuple[str, ...] = ()
     plate_topics: tuple[PlateTopicConfig, ...] = ()
@@ -63,6 +67,10 @@ class Config(DeviceConfig):
     def _consistent(self) -> Self:
         if (self.password is None) != (not self.username):
             raise ValueError("give both username and password, or neither")
+        if self.relay is not None and self.door is not None:
+            raise ValueError("give relay or door, not both: only one opens without being named")
+        if self.door is not None and self.door.startswith("door:"):
+            raise ValueError("door is the token alone, without door:")
         if self.ca is not None and self.tls != "verify":
             raise ValueError("ca is only used with tls: verify")
         return self

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
-from adapters.onvif import library
 from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Target
 from adapters.onvif.codec import Reader
 from adapters.onvif.config import Config
-from adapters.onvif.envelope import local
+from adapters.onvif.doors import Doors
 from adapters.onvif.relay import Relays
+from adapters.onvif.services import find_services
 from adapters.onvif.subscription import Subscription
-from gated.domain import BarrierPosition, DeviceEvent, Heartbeat, OpeningOutcome
+from gated.domain import BarrierPosition, DeviceEvent, Heartbeat, OpeningOutcome, PositionChanged
 from gated.ports import (
     DeviceContext,
     DeviceInfo,
@@ -38,14 +39,6 @@ BUSY_S = 300.0  # some Dahua cameras refuse subscriptions for minutes, until the
 SHORTEST_POLL_S = 0.5
 STABLE_S = 10.0  # a subscription that lived so long was none of the trouble
 _BACK_OFF_S = (1.0, 60.0)
-_NAMESPACES = {
-    "http://www.onvif.org/ver10/device/wsdl": "devicemgmt",
-    "http://www.onvif.org/ver10/deviceIO/wsdl": "deviceio",
-    "http://www.onvif.org/ver10/events/wsdl": "events",
-    "http://www.onvif.org/ver10/media/wsdl": "media",
-    "http://www.onvif.org/ver10/doorcontrol/wsdl": "doorcontrol",
-}
-_CAPABILITIES = {"Events": "events", "Media": "media", "DeviceIO": "deviceio"}
 _DEFAULT_PATHS = {"events": "/onvif/event_service", "media": "/onvif/media_service"}
 
 
@@ -81,6 +74,7 @@ class OnvifDevice:
         )
         self._camera: Camera | None = None
         self._relays: Relays | None = None
+        self._doors: Doors | None = None
         self._services: dict[str, Target] = {}
         self._subscription: Subscription | None = None
         self._snapshot_uri = ""
@@ -98,15 +92,22 @@ class OnvifDevice:
         try:
             await camera.measure_clock()
             await self._introduce(camera)
-            await self._discover(camera)
+            self._services = await find_services(camera, self._config.path, self.id)
             self._relays = Relays(
                 camera,
                 {name: self._services[name] for name in ("deviceio", "devicemgmt") if name in self._services},
                 relay=self._config.relay,
                 pulse_ms=self._config.pulse_ms,
-                door=self._services.get("doorcontrol"),
             )
             await self._relays.prepare()
+            self._doors = Doors(
+                camera,
+                control=self._services.get("doorcontrol"),
+                access=self._services.get("accesscontrol"),
+                door=self._config.door,
+                answer_s=self._config.answer_s,
+            )
+            await self._doors.prepare()
             try:
                 await self._subscribe()
             except Faulted as error:
@@ -133,7 +134,7 @@ class OnvifDevice:
     async def _leave(self) -> None:
         subscription, self._subscription = self._subscription, None
         camera, self._camera = self._camera, None
-        self._relays = None
+        self._relays = self._doors = None
         try:
             if subscription is not None:
                 await subscription.unsubscribe()
@@ -179,7 +180,7 @@ class OnvifDevice:
             for each in (*pulled.unparsed, *pulled.unknown):
                 self._unparsed(each.kind, each.sample, each.why)
             for event in pulled.events:
-                yield event
+                yield self._heard(event)
             if loop.time() - beat >= min(HEARTBEAT_S, self._config.pull_s):
                 beat = loop.time()
                 self._follow_clock(camera, pulled.current, received)
@@ -187,6 +188,15 @@ class OnvifDevice:
             if not pulled.messages and loop.time() - asked < SHORTEST_POLL_S:
                 # a device that does not wait is asked twice a second, not a thousand times
                 await asyncio.sleep(SHORTEST_POLL_S)
+
+    def _heard(self, event: DeviceEvent) -> DeviceEvent:
+        """Notes what an access point asks. The position of the only door is that of the device."""
+        if self._doors is None:
+            return event
+        self._doors.heard(event)
+        if isinstance(event, PositionChanged) and self._doors.only(event.output):
+            return replace(event, output=None)
+        return event
 
     async def _subscribe(self) -> None:
         camera = self._entered()
@@ -222,13 +232,14 @@ class OnvifDevice:
     async def open(self, pulse: Pulse) -> Opened:
         """One pulse, timed by the device, sent once; see `gated.ports.Barrier`. REJECTED where the device
         cannot time it."""
-        if self._relays is None:
+        if self._relays is None or self._doors is None:
             return Opened(OpeningOutcome.UNREACHABLE, "the device is not connected")
-        return await self._relays.open(pulse)
+        door = self._doors.named(pulse.output)
+        return await (self._relays.open(pulse) if door is None else self._doors.open(door, pulse))
 
     async def position(self, output: str | None = None) -> BarrierPosition:
         """Where a door of a controller is; UNKNOWN for a camera's relay."""
-        return BarrierPosition.UNKNOWN if self._relays is None else await self._relays.position(output)
+        return BarrierPosition.UNKNOWN if self._doors is None else await self._doors.position(output)
 
     async def snapshot(self) -> bytes:
         """A JPEG of the first profile, now. Raises the device errors."""
@@ -272,33 +283,3 @@ class OnvifDevice:
             firmware=words.get("FirmwareVersion", ""),
             serial=words.get("SerialNumber", ""),
         )
-
-    async def _discover(self, camera: Camera) -> None:
-        """Where its services are: GetServices, else GetCapabilities, which older devices have."""
-        device = Target(self._config.path)
-        self._services = {"devicemgmt": device}
-        try:
-            found: Any = await camera.ask("devicemgmt", device, "GetServices", IncludeCapability=False)
-            for each in found or []:
-                name = _NAMESPACES.get(str(each.get("Namespace")))
-                if name is not None and name not in self._services:
-                    self._services[name] = camera.target(str(each.get("XAddr") or ""), self._config.path)
-        except (Faulted, Nonsense) as error:
-            log.debug("onvif_no_get_services", device=self.id, why=str(error))
-        if "events" not in self._services:
-            await self._ask_capabilities(camera, device)
-
-    async def _ask_capabilities(self, camera: Camera, device: Target) -> None:
-        """Reads the addresses from the XML: by the schema, a wildcard in the extension swallows DeviceIO."""
-        try:
-            operation = await library.build("devicemgmt", "GetCapabilities", Category=["All"])
-            answer = await camera.call(device, operation.body, operation.action)
-            root = answer.root()
-        except (Faulted, Nonsense) as error:
-            log.debug("onvif_no_get_capabilities", device=self.id, why=str(error))
-            return
-        for element in root.iter("{*}XAddr"):
-            parent = element.getparent()
-            name = _CAPABILITIES.get("" if parent is None else local(parent))
-            if name is not None and element.text:
-                self._services.setdefault(name, camera.target(element.text, self._config.path))

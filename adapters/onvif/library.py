@@ -19,11 +19,6 @@ from typing import Any
 
 from lxml import etree
 
-# names of `onvif.definition.SERVICES`, and the two that onvif-zeep ships as WSDL but does not list
-_MORE = {
-    "accesscontrol": ("http://www.onvif.org/ver10/accesscontrol/wsdl", "accesscontrol.wsdl", "PACSBinding"),
-    "doorcontrol": ("http://www.onvif.org/ver10/doorcontrol/wsdl", "doorcontrol.wsdl", "DoorControlBinding"),
-}
 _lock = threading.Lock()
 _bindings: dict[str, Any] = {}
 _built: dict[tuple[str, str, str], Operation] = {}
@@ -113,8 +108,6 @@ def _load(service: str) -> Any:
 
 
 def _definition(service: str) -> tuple[str, str, str]:
-    if service in _MORE:
-        return _MORE[service]
     onvif, _ = _libraries()
     found = onvif.SERVICES[service]
     return found["ns"], found["wsdl"], found["binding"]

@@ -1,4 +1,4 @@
-"""Opening through ONVIF: a relay output that times its own pulse, or a door of a door controller.
+"""Opening through ONVIF by a relay output that times its own pulse. (Doors of controllers: `doors`.)
 
 Safety first: the pulse is timed by the device (Monostable), never by us, for a crash between "on" and "off"
 would leave the contact closed. The command that opens is sent once, on a connection of its own. Only ever
@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import structlog
 
 from adapters.onvif import library
-from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Silent, Target, Unreachable
-from gated.domain import BarrierPosition, OpeningOutcome
-from gated.ports import ConfigError, DeviceError, DeviceRefused, DeviceUnavailable, Opened, Pulse
+from adapters.onvif.camera import Camera, Faulted, Nonsense, NotOnvif, Target
+from adapters.onvif.once import send_once
+from gated.domain import OpeningOutcome
+from gated.ports import ConfigError, DeviceError, DeviceRefused, Opened, Pulse
 
 log = structlog.get_logger()
-DOOR = "door:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,11 @@ class Relays:
         *,
         relay: str | None,
         pulse_ms: int,
-        door: Target | None,
     ) -> None:
         self._camera = camera
         self._services = dict(services)
         self._relay = relay
         self._pulse_ms = pulse_ms
-        self._door = door
         self._service = ""
         self._known: dict[str, Setting] = {}
 
@@ -73,8 +70,6 @@ class Relays:
 
     async def open(self, pulse: Pulse) -> Opened:
         """Sends one pulse; see `gated.ports.Barrier`."""
-        if pulse.output is not None and pulse.output.startswith(DOOR):
-            return await self._open_door(pulse.output.removeprefix(DOOR))
         try:
             if not self._known:
                 await self._find()
@@ -98,21 +93,6 @@ class Relays:
             # this service does not know the operation, so nothing was done
             opened, _ = await self._once(other, token)
         return opened
-
-    async def position(self, output: str | None) -> BarrierPosition:
-        """Where a door of a controller is; UNKNOWN for a relay, which cannot know."""
-        if self._door is None or output is None or not output.startswith(DOOR):
-            return BarrierPosition.UNKNOWN
-        try:
-            found: Any = await self._camera.ask(
-                "doorcontrol", self._door, "GetDoorState", Token=output.removeprefix(DOOR)
-            )
-        except DeviceError:
-            return BarrierPosition.UNKNOWN
-        state = found.get("DoorPhysicalState") if isinstance(found, dict) else None
-        return {"Open": BarrierPosition.OPEN, "Closed": BarrierPosition.CLOSED}.get(
-            str(state), BarrierPosition.UNKNOWN
-        )
 
     # --- parts ----------------------------------------------------------------------------------------
 
@@ -195,28 +175,4 @@ class Relays:
     async def _once(self, service: str, token: str) -> tuple[Opened, bool]:
         """Sends "active" once. Also returns whether the service did not even know the operation."""
         operation = await self._command(service, token)
-        return await self._send(self._services[service], operation)
-
-    async def _open_door(self, token: str) -> Opened:
-        if self._door is None:
-            return Opened(OpeningOutcome.REJECTED, "the device has no door control service")
-        operation = await library.build("doorcontrol", "AccessDoor", Token=token)
-        opened, _ = await self._send(self._door, operation)
-        return opened
-
-    async def _send(self, target: Target, operation: library.Operation) -> tuple[Opened, bool]:
-        try:
-            await self._camera.call(target, operation.body, operation.action, fresh=True)
-        except Unreachable as error:
-            return Opened(OpeningOutcome.UNREACHABLE, str(error)), False
-        except Silent as error:
-            return Opened(OpeningOutcome.UNCERTAIN, f"sent once: {error}"), False
-        except Faulted as error:
-            return Opened(OpeningOutcome.REJECTED, str(error.fault)), error.fault.unsupported
-        except NotOnvif as error:
-            return Opened(OpeningOutcome.REJECTED, str(error)), True
-        except DeviceRefused as error:
-            return Opened(OpeningOutcome.REJECTED, str(error)), False
-        except DeviceUnavailable as error:
-            return Opened(OpeningOutcome.UNCERTAIN, f"sent once: {error}"), False
-        return Opened(OpeningOutcome.ACCEPTED), False
+        return await send_once(self._camera, self._services[service], operation.body, operation.action)

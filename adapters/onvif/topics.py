@@ -137,8 +137,8 @@ DOOR: dict[str, dict[str, tuple[str, bool]]] = {
         "doorforcedopen": ("door_forced", True),
         "dooropentoolong": ("door_open_too_long", True),
     },
-    "DoorTamper": {"notintamper": ("tamper", False), "tamperdetected": ("tamper", True)},
-    "DoorFault": {"notinfault": ("fault", False), "faultdetected": ("fault", True)},
+    "DoorTamper": {"notintamper": ("door_tamper", False), "tamperdetected": ("door_tamper", True)},
+    "DoorFault": {"notinfault": ("door_fault", False), "faultdetected": ("door_fault", True)},
 }
 # states of a door that are told as they are, in `details`
 DOOR_STATES: dict[str, str] = {

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from lxml import etree
@@ -21,12 +21,14 @@ from lxml import etree
 from adapters.simulator import onvif_soap as soap
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
+from adapters.simulator.onvif_doors import DoorOpening, Doors
 from adapters.simulator.onvif_events import Events, Operation
 from adapters.simulator.onvif_quirks import Quirks
 from adapters.simulator.onvif_wire import Guard, Peer
 
-__all__ = ["OnvifCamera", "Quirks", "RelayOpening"]
+__all__ = ["DoorOpening", "OnvifCamera", "Quirks", "RelayOpening"]
 
+_OPEN = frozenset({"SetRelayOutputState", "AccessDoor", "ExternalAuthorization"})
 _RELAYS_AT = {"deviceio": "/onvif/deviceio_service", "device": "/onvif/device_service"}
 
 
@@ -48,10 +50,13 @@ class _Relay:
 
 
 class OnvifCamera:
-    """A camera with plates, inputs, relays and one door. `async with OnvifCamera() as camera: camera.port`.
+    """A camera with plates, inputs and relays, and a controller with doors and access points.
 
-    `boom`: pulsed by every relay. `clock`: the true time; the camera's own is `faults.clock_offset_s` away.
-    `openings`: every relay that was switched on. `requests`: how often each operation was asked for.
+    `async with OnvifCamera() as camera: camera.port`.
+
+    `boom`: pulsed by every relay and door. `access_points`: each with its door.
+    `clock`: the true time; the camera's own is `faults.clock_offset_s` away. `openings`: every relay that was
+    switched on; `doors.openings`: every door. `requests`: how often each operation was asked for.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class OnvifCamera:
         port: int = 0,
         relays: tuple[str, ...] = ("RelayOut_1",),
         inputs: tuple[str, ...] = ("Input_1", "Input_2"),
+        doors: tuple[str, ...] = ("Door_1",),
+        access_points: Mapping[str, str] = MappingProxyType({"Reader_1": "Door_1"}),
         faults: Faults | None = None,
         quirks: Quirks | None = None,
         boom: Boom | None = None,
@@ -75,7 +82,6 @@ class OnvifCamera:
         self.quirks = quirks or Quirks()
         self.boom = boom
         self.openings: list[RelayOpening] = []
-        self.doors_opened: list[float] = []
         self.requests: dict[str, int] = {}
         self.peers: set[Peer] = set()
         self._serial = serial
@@ -83,6 +89,7 @@ class OnvifCamera:
         self._clock = clock
         self._guard = Guard(username, password)
         self._events = Events(self)
+        self.doors = Doors(self, doors, access_points)
         self._relays = {token: _Relay() for token in relays}
         self._inputs = dict.fromkeys(inputs, False)
         self._cars = 0
@@ -91,6 +98,7 @@ class OnvifCamera:
         self._timers: set[asyncio.TimerHandle] = set()
         self._operations: dict[str, Operation] = {
             **self._events.operations,
+            **self.doors.operations,
             "GetSystemDateAndTime": lambda peer, *_: self.say(peer, soap.system_time(self.now)),
             "GetDeviceInformation": lambda peer, *_: self.say(peer, soap.device_information(self._serial)),
             "GetServices": self._services,
@@ -98,8 +106,6 @@ class OnvifCamera:
             "GetRelayOutputs": self._relay_outputs,
             "SetRelayOutputSettings": self._relay_settings,
             "SetRelayOutputState": self._relay_state,
-            "AccessDoor": self._access_door,
-            "GetDoorState": self._door_state,
             "GetProfiles": lambda peer, *_: self.say(peer, soap.PROFILES),
             "GetSnapshotUri": lambda peer, *_: self.say(peer, soap.snapshot_uri(self.base)),
         }
@@ -132,6 +138,7 @@ class OnvifCamera:
         for peer in list(self.peers):
             peer.hang_up()
         self._events.forget()
+        self.doors.forget()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -246,7 +253,7 @@ class OnvifCamera:
         open_to_all = name == "GetSystemDateAndTime" and not self.quirks.time_needs_password
         if not open_to_all and not self._allowed(peer, method, target, headers, root):
             return
-        if self.faults.hang and name != "SetRelayOutputState":
+        if self.faults.hang and name not in _OPEN:
             return
         handler = self._operations.get(name)
         if operation is None or handler is None:
@@ -289,11 +296,11 @@ class OnvifCamera:
 
     def _services(self, peer: Peer, *_: object) -> None:
         if self.quirks.services:
-            self.say(peer, soap.services(self.base))
+            self.say(peer, soap.services(self.base, self.quirks.doors))
         else:
             peer.reply(400, soap.fault("ActionNotSupported", code="Receiver"))
 
-    # --- relays, doors, pictures ----------------------------------------------------------------------
+    # --- relays, pictures ----------------------------------------------------------------------
 
     def _here(self, peer: Peer, target: str) -> bool:
         """Whether relays are served at this address."""
@@ -358,16 +365,6 @@ class OnvifCamera:
         self.push_event(
             "tns1:Device/Trigger/Relay", source={"RelayToken": token}, data={"LogicalState": state}
         )
-
-    def _access_door(self, peer: Peer, *_: object) -> None:
-        self.doors_opened.append(time.monotonic())
-        if self.boom is not None:
-            self.boom.pulse(700)
-        self.say(peer, "<tdc:AccessDoorResponse/>")
-
-    def _door_state(self, peer: Peer, *_: object) -> None:
-        is_open = self.boom is not None and self.boom.open_contact
-        self.say(peer, soap.door_state("Open" if is_open else "Closed"))
 
     def _picture(self, peer: Peer, method: str, target: str, headers: Mapping[str, str]) -> None:
         """Pictures want HTTP Digest on every camera."""

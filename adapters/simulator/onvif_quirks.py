@@ -22,6 +22,11 @@ class Quirks:
 
     Relays: `relays_on`: "deviceio", "device", or "" (not supported). `monostable`: False takes no settings.
     `deaf`: carries the command out and hangs up instead of answering.
+
+    Doors: `doors`: False has neither service. `lists`: False cannot list them. `page`: items of one answer.
+    `momentary`: False knows no AccessDoor. `door_timing`: takes an AccessTime; else it is `door_ms`.
+    `answer_s`: how long an access point waits for an answer. `authorizes`: False does not know
+    ExternalAuthorization.
     """
 
     http_digest: bool = False
@@ -42,3 +47,11 @@ class Quirks:
     relays_on: str = "deviceio"
     monostable: bool = True
     deaf: bool = False
+    doors: bool = True
+    lists: bool = True
+    page: int = 100
+    momentary: bool = True
+    door_timing: bool = True
+    door_ms: int = 1000
+    answer_s: float = 10.0
+    authorizes: bool = True

@@ -18,6 +18,7 @@ HEAD = (
     'xmlns:tev="http://www.onvif.org/ver10/events/wsdl" xmlns:tmd="http://www.onvif.org/ver10/deviceIO/wsdl" '
     'xmlns:trt="http://www.onvif.org/ver10/media/wsdl" '
     'xmlns:tdc="http://www.onvif.org/ver10/doorcontrol/wsdl" '
+    'xmlns:tac="http://www.onvif.org/ver10/accesscontrol/wsdl" '
     'xmlns:wsnt="http://docs.oasis-open.org/wsn/b-2" xmlns:wsa="http://www.w3.org/2005/08/addressing" '
     'xmlns:ter="http://www.onvif.org/ver10/error" xmlns:tns1="http://www.onvif.org/ver10/topics" '
     'xmlns:tnshik="http://www.hikvision.com/2011/event/topics" xmlns:tnsaxis="http://www.axis.com/2009/event/topics">'
@@ -90,6 +91,7 @@ _SERVICES = {
     "http://www.onvif.org/ver10/media/wsdl": "/onvif/media_service",
     "http://www.onvif.org/ver10/deviceIO/wsdl": "/onvif/deviceio_service",
     "http://www.onvif.org/ver10/doorcontrol/wsdl": "/onvif/door_service",
+    "http://www.onvif.org/ver10/accesscontrol/wsdl": "/onvif/access_service",
 }
 PROFILES = (
     '<trt:GetProfilesResponse><trt:Profiles token="Profile_1" fixed="true">'
@@ -97,12 +99,13 @@ PROFILES = (
 )
 
 
-def services(base: str) -> str:
-    """GetServicesResponse."""
+def services(base: str, doors: bool) -> str:
+    """GetServicesResponse. `doors`: with the two services of Profile C."""
     each = "".join(
         f"<tds:Service><tds:Namespace>{namespace}</tds:Namespace><tds:XAddr>{base}{path}</tds:XAddr>"
         "<tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>"
         for namespace, path in _SERVICES.items()
+        if doors or not namespace.endswith(("/doorcontrol/wsdl", "/accesscontrol/wsdl"))
     )
     return f"<tds:GetServicesResponse>{each}</tds:GetServicesResponse>"
 
@@ -136,6 +139,25 @@ def door_state(state: str) -> str:
     return (
         f"<tdc:GetDoorStateResponse><tdc:DoorState><tdc:DoorPhysicalState>{state}</tdc:DoorPhysicalState>"
         "<tdc:DoorMode>Locked</tdc:DoorMode></tdc:DoorState></tdc:GetDoorStateResponse>"
+    )
+
+
+def door_info(token: str, *, momentary: bool, override: str) -> str:
+    """One door of a GetDoorInfoListResponse. `override`: "true" where it takes an AccessTime."""
+    return (
+        f"<tdc:DoorInfo token={quoteattr(token)}><tdc:Name>{escape(token)}</tdc:Name>"
+        f'<tdc:Capabilities Access="{str(momentary).lower()}" AccessTimingOverride="{override}" '
+        'DoorMonitor="true" Alarm="true"/></tdc:DoorInfo>'
+    )
+
+
+def access_point_info(token: str, door: str) -> str:
+    """One access point of a GetAccessPointInfoListResponse."""
+    return (
+        f"<tac:AccessPointInfo token={quoteattr(token)}><tac:Name>{escape(token)}</tac:Name>"
+        f"<tac:EntityType>tdc:Door</tac:EntityType><tac:Entity>{escape(door)}</tac:Entity>"
+        '<tac:Capabilities DisableAccessPoint="false" AnonymousAccess="true" ExternalAuthorization="true"/>'
+        "</tac:AccessPointInfo>"
     )
 
 

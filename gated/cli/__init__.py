@@ -90,6 +90,21 @@ def check(
     raise typer.Exit(report.run(config, as_json=json, timeout_s=timeout, with_devices=devices))
 
 
+@app.command("discover", short_help="查找 Find ONVIF devices on the network.")
+def find_devices(
+    interface: Annotated[
+        str | None,
+        typer.Option(help="Name or IPv4 address of the network interface; all unless given. 网口。"),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for answers.")] = 3.0,
+    json: Json = False,
+) -> None:
+    """Find ONVIF devices, and print sections for gated.yaml; exit 1 if none answers. 查找摄像机。"""
+    from gated.cli import discover
+
+    raise typer.Exit(discover.run(interface, timeout_s=timeout, as_json=json))
+
+
 @app.command(short_help="演示 A whole simulated village; nothing is left behind.")
 def demo(
     duration: Annotated[

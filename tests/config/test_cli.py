@@ -61,7 +61,7 @@ def test_version(gated: Run) -> None:
 def test_the_list_of_commands_is_in_both_languages_and_fits(gated: Run) -> None:
     out = gated("--help")[1]
     listed = out.partition("Commands:\n")[2].splitlines()
-    words = ["运行", "检查", "演示", "模拟", "备份", "恢复", "版本", "令牌", "政策"]
+    words = ["运行", "检查", "查找", "演示", "模拟", "备份", "恢复", "版本", "令牌", "政策", "设备"]
     assert [line.split()[1] for line in listed if line] == words
     assert not any(line.endswith("...") for line in listed)
     assert max(map(cell_len, out.splitlines())) <= 80

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,12 +27,21 @@ def free_port() -> int:
 
 
 class OnvifBench(Bench):
-    """The double, with its password in a file, as a site has it."""
+    """The double, with its password in a file, as a site has it. `parts`: other relays, inputs, doors."""
 
     no_silence = "a pull may be silent for a minute: its time-outs have tests of their own in test_device.py"
 
-    def __init__(self, folder: Path, *, tls: ssl.SSLContext | None = None, **quirks: Any) -> None:
-        self.camera = OnvifCamera(quirks=Quirks(**quirks), boom=Boom(travel_s=0.1, stay_s=0.3), tls=tls)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tls: ssl.SSLContext | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **quirks: Any,
+    ) -> None:
+        self.camera = OnvifCamera(
+            quirks=Quirks(**quirks), boom=Boom(travel_s=0.1, stay_s=0.3), tls=tls, **(parts or {})
+        )
         self.faults = self.camera.faults
         self.folder = folder
         self.unparsed = Unparsed()
@@ -82,6 +92,9 @@ class OnvifBench(Bench):
     async def revive(self) -> None:
         self.faults.hang = False
         await self.camera.start()
+
+    def failed_logins(self) -> int:
+        return self.camera.refusals
 
     def pulses(self) -> list[int]:
         return [opening.milliseconds for opening in self.camera.openings]

@@ -481,7 +481,7 @@ async def test_a_door_of_a_controller(start: Make) -> None:
         assert await device.position() is BarrierPosition.UNKNOWN
         await bench.vanish()
         assert await device.position("door:Door_1") is BarrierPosition.UNKNOWN
-    assert len(bench.camera.doors_opened) == 1
+    assert len(bench.camera.doors.openings) == 1
     assert await device.position("door:Door_1") is BarrierPosition.UNKNOWN
 
 

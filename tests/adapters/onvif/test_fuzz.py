@@ -87,6 +87,9 @@ def test_mutated_recordings(path: Path, seed: int) -> None:
                 "tns1:Door/State/",
                 "tns1:AccessControl/Denied/Credential",
                 "tns1:AccessControl/",
+                "tns1:AccessControl/Request/Credential",
+                "tns1:AccessControl/AccessGranted/Identifier",
+                "tns1:Door/State/DoorPhysicalState",
                 "tnsaxis:CameraApplicationPlatform/ALPV.AllPlates",
                 "tns1:RuleEngine/VehicleDetector/tnshik:Vehicle",
             ]
@@ -98,7 +101,7 @@ def test_mutated_recordings(path: Path, seed: int) -> None:
         st.one_of(
             TEXT,
             st.sampled_from(
-                ["PlateNumber", "text", "Likelihood", "State", "InputToken", "IdentifierValue", "carID"]
+                ["PlateNumber", "text", "State", "InputToken", "IdentifierValue", "carID", "CredentialToken"]
             ),
         ),
         TEXT,
