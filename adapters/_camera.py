@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -112,9 +112,10 @@ class HttpLink:
         body: bytes | None = None,
         content_type: str = "application/xml",
         timeout_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One exchange, sent once. Answers of any status but 401 and 403 are returned."""
-        async with self._response(method, target, body, content_type, timeout_s) as response:
+        async with self._response(method, target, body, content_type, timeout_s, headers) as response:
             chunks, size = [], 0
             async for chunk in response.aiter_raw():
                 size += len(chunk)
@@ -146,7 +147,13 @@ class HttpLink:
 
     @asynccontextmanager
     async def _response(
-        self, method: str, target: str, body: bytes | None, content_type: str, timeout_s: float | None
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        content_type: str,
+        timeout_s: float | None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         client = self._client
         if client is None:
@@ -158,7 +165,7 @@ class HttpLink:
             method,
             target,
             content=body,
-            headers={"Content-Type": content_type} if body is not None else None,
+            headers={**({"Content-Type": content_type} if body is not None else {}), **(headers or {})},
             timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)),
         )
         try:

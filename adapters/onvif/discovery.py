@@ -14,6 +14,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -102,7 +103,7 @@ def snippet(found: Found) -> str:
     plain = re.sub(r"[^a-z0-9]+", "-", host if usual else f"{host}-{port}").strip("-")
     label = " ".join(each for each in (found.name, found.hardware) if each)
     lines = [f"  # {label}"] if label else []
-    if found.brand:
+    if found.brand and find_spec(f"adapters.{found.brand}") is not None:
         lines += [
             f"  # {_BRANDS[found.brand][0]}: for plates, type: {found.brand} does more than type: onvif",
             f"  # (docs/devices/{found.brand}.md). 识别车牌的相机请用 type: {found.brand}",

@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 
-from gated.domain import Dwelling, OpeningOutcome, Outcome
+from gated.domain import CredentialKind, Dwelling, OpeningOutcome, Outcome
+from gated.ports import AllowEntry
 from gated.store import (
     BackupFailed,
     Store,
     StoreInUse,
     audit,
     backup_postgres,
+    device_events,
+    device_lists,
     dwellings,
     idempotency,
     lists,
@@ -49,6 +52,9 @@ async def fill(store: Store) -> None:
         policies.activate(conn, make.NOW, "王工", "live", "policy: 1")
         dwellings.put(conn, make.NOW, Dwelling(id="d1", grid="g1"))
         lists.put(conn, make.listed("津A00001"))
+        entry = AllowEntry(CredentialKind.PLATE, "津A00001", make.NOW, make.NOW)
+        device_lists.put(conn, "cam", [entry])
+        device_events.add(conn, "cam", "motion", make.NOW, make.NOW, {"channel": "1"}, b"\xff\xd8\x00")
 
     await store.write(others)
     for number in range(60):
