@@ -94,6 +94,7 @@ class AllowLists:
     _forced: set[str] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: object = None
+    _syncing: set[str] = field(default_factory=set)
 
     def configure(self, entrances: Mapping[str, Collection[str]]) -> None:
         """Takes the devices of a (new) configuration. What was put on the others stays there until it ends by
@@ -126,23 +127,33 @@ class AllowLists:
             self._news.set()
 
     async def run(self) -> None:
-        """Syncs what is due, until cancelled. Changes of passes come in crowds: they are looked for every few
-        seconds."""
-        while True:
-            self._news.clear()
-            if self._due and (version := self.version()) != self._seen:
-                self._seen = version
-                for device in self._due:
-                    self._soon(device, 0.0)
+        """Syncs what is due, until cancelled; devices do not wait for each other. Changes of passes come in
+        crowds: they are looked for every few seconds."""
+        async with asyncio.TaskGroup() as syncs:
+            while True:
                 self._news.clear()
-            now = self.clock.monotonic()
-            for device in [device for device, at in self._due.items() if at <= now]:
-                ok = await self.sync(device)
-                if device in self._due:
-                    self._due[device] = self.clock.monotonic() + (EVERY_S if ok else AGAIN_S)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(QUIET_S):
-                    await self._news.wait()
+                if self._due and (version := self.version()) != self._seen:
+                    self._seen = version
+                    self._due = dict.fromkeys(self._due, 0.0)
+                now = self.clock.monotonic()
+                for device in [device for device, at in self._due.items() if at <= now]:
+                    if device not in self._syncing:
+                        self._syncing.add(device)
+                        self._due[device] = now + EVERY_S
+                        syncs.create_task(self._in_turn(device), name=f"list of {device}")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(QUIET_S):
+                        await self._news.wait()
+
+    async def _in_turn(self, device: str) -> None:
+        try:
+            if not await self.sync(device):
+                self._soon(device, AGAIN_S)
+        except Exception:  # a defect of an adapter must not keep the other lists from it
+            log.exception("list_failed", device=device)
+            self._soon(device, AGAIN_S)
+        finally:
+            self._syncing.discard(device)
 
     async def sync(self, device: str) -> bool:
         """Brings one device's list in step. False if it could not be, or not wholly."""
@@ -176,11 +187,9 @@ class AllowLists:
             total=len(plan.put) + len(plan.drop), left_out=target.left_out,
             not_expressible=target.not_expressible, foreign=plan.foreign, held_back=plan.held_back,
         )  # fmt: skip
-        # room first where there is little; else additions first: nobody who may enter waits for a removal
-        full = len(ours) + len(plan.put) > found.list_capacity
-        failed: list[str] = []
-        for step in (self._drop, self._put) if full else (self._put, self._drop):
-            failed += await step(device, found, plan)
+        # who may no longer enter goes first, also when ten thousand others are still to be put
+        failed = await self._drop(device, found, plan)
+        failed += await self._put(device, found, plan)
         done = self.reports[device]
         self.reports[device] = replace(
             done, running=False, failed=tuple(failed), synced_at=self.clock.now(),
@@ -213,7 +222,11 @@ class AllowLists:
 
     async def _put(self, device: str, found: AllowList, plan: Plan) -> list[str]:
         failed: list[str] = []
+        version = self.version()
         for batch in _batches(plan.put, found.list_batch):
+            if self.version() != version:  # it is planned anew: somebody may have been revoked meanwhile
+                self._soon(device, 0.0)
+                break
             refused = set(await found.put(batch))
             taken: list[AllowEntry] = [entry for entry in batch if entry.value not in refused]
             failed += sorted(refused)

@@ -218,3 +218,55 @@ async def test_it_runs_by_itself(tmp_path: Path) -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         assert not at.lists.sync_now("another", force=False)
+
+
+async def test_a_revocation_does_not_wait_for_a_long_fill(tmp_path: Path) -> None:
+    """A slow device (VZ: five plates a reply) is still being filled when a pass is revoked."""
+    async with site(tmp_path) as at:
+        camera = at.camera
+        assert camera is not None
+        camera.tells = False
+        await at.issue(0, 60)
+        put, order = camera.put, list[str]()
+
+        async def slowly(entries: Sequence[AllowEntry]) -> Sequence[str]:
+            order.extend(one.value for one in entries)
+            if len(order) == 20:
+                at.blocks._on[Credential(PLATE, "津A00003")] = {ListName.BLOCK: None}
+                at.version += 1
+            return await put(entries)
+
+        camera.put = slowly  # type: ignore[method-assign]
+        task = asyncio.create_task(at.lists.run())
+        try:
+            async with asyncio.timeout(10):
+                while len(camera.holds) < 59 or "津A00003" in camera.holds:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert len(order) == 60, "what was put before is not put again"
+        assert camera.puts == 60
+
+
+async def test_one_slow_device_holds_up_no_other(tmp_path: Path) -> None:
+    async with site(tmp_path) as at:
+        await at.issue(0, 3)
+        stuck = asyncio.Event()
+
+        class Stuck(Camera):
+            async def put(self, entries: Sequence[AllowEntry]) -> Sequence[str]:
+                await stuck.wait()
+                return ()
+
+        cameras = {"cam": Stuck(), "other": Camera()}
+        at.lists.find = cameras.get
+        at.lists.configure({"cam": {"east"}, "other": {"east"}})
+        task = asyncio.create_task(at.lists.run())
+        try:
+            async with asyncio.timeout(5):
+                while len(cameras["other"].holds) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
