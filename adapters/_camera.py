@@ -128,7 +128,7 @@ class HttpLink:
         self, target: str, *, silent_after_s: float, keep: int = 0
     ) -> AsyncGenerator[Part, None]:
         """The parts of an endless multipart answer; never ends but by an error. `silent_after_s`: so long
-        without a byte and the connection counts as dead, also one that nobody closed. `keep`: bytes kept of
+        without a part and the connection counts as dead, also one that nobody closed. `keep`: bytes kept of
         each picture."""
         async with self._response("GET", target, None, "", silent_after_s) as response:
             if response.status_code != 200:
@@ -137,10 +137,15 @@ class HttpLink:
             if boundary is None:
                 raise NoAnswer(f"{target.split('?', maxsplit=1)[0]} is no stream of events")
             parts = Parts(boundary, keep=keep)
+            now = asyncio.get_running_loop().time
+            whole_at = now()
             try:
                 async for chunk in response.aiter_raw():
                     for part in parts.feed(chunk):
                         yield part
+                        whole_at = now()
+                    if now() - whole_at > silent_after_s:  # it drips, and says nothing
+                        raise NoAnswer("nothing whole came from its stream of events")
             except Malformed as error:
                 raise NoAnswer(str(error)) from None
         raise NoAnswer("it closed its stream of events")

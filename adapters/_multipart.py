@@ -121,6 +121,13 @@ class Parts:
         if self._length is not None:
             if len(self._buffer) < self._length:
                 return None
+            kind = (self._headers or {}).get("content-type", "")
+            early = None if "image" in kind else self._line.search(self._buffer, 0, self._length)
+            if early is not None:  # it claims more than it has
+                part = self._part(bytes(self._buffer[: early.start()]))
+                del self._buffer[: early.end()]
+                self._done(inside=True)
+                return part
             # trust the length only if a boundary, or nothing yet, follows it
             follows = bytes(self._buffer[self._length : self._length + self._tail + 4])
             if not follows.strip() or follows.lstrip(b"\r\n").startswith(b"--"):
