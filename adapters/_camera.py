@@ -42,7 +42,7 @@ class NoAnswer(DeviceUnavailable):
 class CameraConfig(DeviceConfig):
     """Where a device is and how to log in. `port`: 80, or 443 with `tls`. `certificate`: a PEM file with the
     one certificate that the device must present, for those that signed theirs themselves (`gated devices
-    probe --save-certificate` writes it). `timeout_ms`: for one answer."""
+    certificate` writes it). `timeout_ms`: for one answer."""
 
     host: str = Field(min_length=1, max_length=253)
     port: int | None = Field(default=None, ge=1, le=65535)

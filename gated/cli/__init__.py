@@ -367,6 +367,18 @@ def devices_probe(
     work.probe(address, username=username, password_file=password_file, timeout=timeout, json=json)
 
 
+@devices.command("certificate", short_help="证书 Save the certificate that a device presents.")
+def devices_certificate(
+    address: Annotated[str, typer.Argument(help="Host or host:port (443). 地址。")],
+    file: Annotated[Path, typer.Argument(help="Where to put it. 证书文件。")],
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds for its answer.")] = 5.0,
+) -> None:
+    """Save the certificate that a device presents, so that it can be pinned. 证书。"""
+    from gated.cli import set_up as work
+
+    work.certificate(address, file, timeout=timeout)
+
+
 @devices.command("test", short_help="试用 Connect a configured device and show what it reports.")
 def devices_test(
     device: Annotated[str, typer.Argument(help="Its id in the configuration. 设备编号。")],

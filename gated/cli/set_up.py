@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
 import os
+import ssl
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -148,6 +150,27 @@ def _told_lines(told: dict[str, Any]) -> list[str]:
 def _indented(section: dict[str, Any]) -> list[str]:
     text = yaml.safe_dump([section], sort_keys=False, allow_unicode=True)
     return [f"  {line}" for line in text.splitlines()]
+
+
+def certificate(address: str, file: Path, *, timeout: float) -> None:
+    """Saves what a device presents. It is trusted for being there now: the fingerprint has to be compared."""
+    host, _, port = address.rpartition(":") if address.count(":") == 1 else (address, "", "443")
+    try:
+        pem = ssl.get_server_certificate((host, int(port)), timeout=timeout)
+        file.write_text(pem)
+    except ssl.SSLError as error:
+        output.fail(
+            f"{address} speaks no TLS: {error.reason}", "switch HTTPS on in the device 请在设备上启用 HTTPS"
+        )
+    except (OSError, ValueError) as error:
+        output.fail(f"{address}: {error}", "is it powered, and is this its HTTPS port? 请检查地址和端口。")
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
+    shown = ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+    _say(
+        f"{file}: SHA-256 {shown}",
+        "compare it with the device's own page, then: 请与设备页面上的指纹核对，然后：",
+        f"    tls: true\n    certificate: {file}",
+    )
 
 
 # --- a configured device ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ async def test_a_pinned_certificate_and_no_other(tmp_path: Path) -> None:
                 with pytest.raises(NotSent, match="certificate"):
                     await http.ask("PUT", "/open")
         assert all(request.target != "/open" for request in server.requests)
+
+
+async def test_a_certificate_is_saved_and_pins(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path, "camera"))
+    saved = tmp_path / "saved.pem"
+    async with CameraServer(answer, Faults(), tls=context) as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gated", "devices", "certificate", f"127.0.0.1:{server.port}", str(saved),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        told, _ = await process.communicate()
+        assert process.returncode == 0
+        assert b"SHA-256 " in told
+        async with link(tmp_path, server.port, tls=True, certificate=saved) as http:
+            assert (await http.ask("GET", "/fine")).text == "fine"
 
 
 async def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
