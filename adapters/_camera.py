@@ -175,7 +175,8 @@ class HttpLink:
         )
         try:
             # the limit is for the whole of a reply's head: a device that drips bytes is none that answers
-            async with asyncio.timeout(seconds):
+            # httpx's own, which can tell that there was no connection, ends first
+            async with asyncio.timeout(seconds + 0.25):
                 response = await client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(_words(error, client)) from None
@@ -186,9 +187,10 @@ class HttpLink:
         except (ValueError, KeyError) as error:  # a challenge that is none
             raise NoAnswer(f"its challenge cannot be read: {type(error).__name__}") from None
         try:
-            if response.status_code in (401, 403):
+            if response.status_code == 401:
                 self._refused = _refusal(response)
-                raise DeviceRefused(self._refused)
+            if response.status_code in (401, 403):  # what one may not do locks no account
+                raise DeviceRefused(_refusal(response))
             yield response
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise NoAnswer(_words(error, client)) from None

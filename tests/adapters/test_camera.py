@@ -104,6 +104,7 @@ async def test_after_a_refusal_nothing_more_is_sent(tmp_path: Path) -> None:
     async with CameraServer(answer, Faults()) as server, link(tmp_path, server.port) as http:
         with pytest.raises(DeviceRefused, match="may not do that"):
             await http.ask("GET", "/forbidden")
+        assert (await http.ask("GET", "/fine")).status == 200, "other things it may do"
 
 
 async def test_nobody_there_is_not_sent_and_no_answer_is_not_that(tmp_path: Path) -> None:
