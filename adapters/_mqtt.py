@@ -20,7 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters._camera import NoAnswer, NotSent, trust
-from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable, Secret
+from gated.domain import OpeningOutcome
+from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable, Opened, Secret
 
 MAX_PAYLOAD = 4 * 1024 * 1024
 _MOST_WAITING = 2000
@@ -193,6 +194,21 @@ class MqttLink:
             raise NoAnswer("the broker did not acknowledge it in time") from None
         finally:
             self._acks.pop(info.mid, None)
+
+    async def order(
+        self, topic: str, payload: bytes, answer: asyncio.Future[Opened], timeout_s: float
+    ) -> Opened:
+        """An opening, published once: what the device answers, which whoever listens puts into `answer`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.send(topic, payload)
+                return await answer
+        except NotSent as error:
+            return Opened(OpeningOutcome.UNREACHABLE, f"{error}; nothing was sent")
+        except DeviceUnavailable as error:
+            return Opened(OpeningOutcome.UNCERTAIN, str(error))
+        except TimeoutError:
+            return Opened(OpeningOutcome.UNCERTAIN, "sent, but the device did not answer in time")
 
     # --- paho and the event loop ------------------------------------------------------------------------
 

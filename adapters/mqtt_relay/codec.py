@@ -98,7 +98,7 @@ class Dialect(ABC):
         return []
 
     @abstractmethod
-    def pulse(self, output: str, milliseconds: int, number: int) -> list[Sending]:
+    def pulse(self, output: str, milliseconds: int, number: int) -> Sending:
         """Closes a relay for so long; the device times it."""
 
     @abstractmethod
@@ -126,9 +126,9 @@ class Shelly(Dialect):
             self._call("Shelly.GetStatus", {}, number + 1),
         ]
 
-    def pulse(self, output: str, milliseconds: int, number: int) -> list[Sending]:
+    def pulse(self, output: str, milliseconds: int, number: int) -> Sending:
         values = {"id": int(output), "on": True, "toggle_after": milliseconds / 1000}
-        return [self._call("Switch.Set", values, number)]
+        return self._call("Switch.Set", values, number)
 
     def release(self, output: str, number: int) -> list[Sending]:
         return [self._call("Switch.Set", {"id": int(output), "on": False}, number)]
@@ -175,10 +175,10 @@ class Tasmota(Dialect):
     def ask_itself(self, number: int) -> list[Sending]:
         return [Sending(f"cmnd/{self.topic}/Status", b"2"), Sending(f"cmnd/{self.topic}/Status", b"8")]
 
-    def pulse(self, output: str, milliseconds: int, number: int) -> list[Sending]:
+    def pulse(self, output: str, milliseconds: int, number: int) -> Sending:
         units = min(111, max(1, round(milliseconds / 100)))
         commands = f"PulseTime{output} {units}; Power{output} ON"
-        return [Sending(f"cmnd/{self.topic}/Backlog0", commands.encode())]
+        return Sending(f"cmnd/{self.topic}/Backlog0", commands.encode())
 
     def release(self, output: str, number: int) -> list[Sending]:
         return [Sending(f"cmnd/{self.topic}/Power{output}", b"OFF")]
@@ -219,8 +219,8 @@ class EspHome(Dialect):
     def ask(self, output: str, number: int) -> list[Sending]:
         return []  # it cannot be asked; its states are retained
 
-    def pulse(self, output: str, milliseconds: int, number: int) -> list[Sending]:
-        return [Sending(f"{self.topic}/switch/{output}/command", b"ON")]
+    def pulse(self, output: str, milliseconds: int, number: int) -> Sending:
+        return Sending(f"{self.topic}/switch/{output}/command", b"ON")
 
     def release(self, output: str, number: int) -> list[Sending]:
         return [Sending(f"{self.topic}/switch/{output}/command", b"OFF")]

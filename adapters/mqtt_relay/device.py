@@ -19,7 +19,6 @@ from typing import Annotated, Literal, NamedTuple, Self
 import structlog
 from pydantic import Field, StringConstraints, model_validator
 
-from adapters._camera import NotSent
 from adapters._mqtt import Broker, MqttLink
 from adapters.mqtt_relay import codec
 from gated.domain import DeviceEvent, InputChanged, OpeningOutcome
@@ -186,17 +185,9 @@ class MqttRelay:
         number = self._number()
         answer: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
         self._waiting[number] = _Waiting(output, answer, order=True)
+        topic, payload = self._dialect.pulse(output, milliseconds, number)
         try:
-            async with asyncio.timeout(self._config.timeout_ms / 1000):
-                for sending in self._dialect.pulse(output, milliseconds, number):
-                    await self._link.send(*sending)
-                return await answer
-        except NotSent as error:
-            return Opened(OpeningOutcome.UNREACHABLE, f"{error}; nothing was sent")
-        except DeviceUnavailable as error:
-            return Opened(OpeningOutcome.UNCERTAIN, str(error))
-        except TimeoutError:
-            return Opened(OpeningOutcome.UNCERTAIN, "sent, but the device did not answer in time")
+            return await self._link.order(topic, payload, answer, self._config.timeout_ms / 1000)
         finally:
             self._waiting.pop(number, None)
 

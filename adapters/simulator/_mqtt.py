@@ -72,6 +72,13 @@ class MqttDouble:
             raise ConnectionError("the simulated device is off")
         self._client.publish(topic, payload, qos=1, retain=retain)
 
+    async def told(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
+        """Sends, and returns once the broker has it. Raises ConnectionError once it is gone."""
+        if self._client is None:
+            raise ConnectionError("the simulated device is off")
+        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        await asyncio.to_thread(sent.wait_for_publish, 5)
+
     async def die(self) -> None:
         """The power goes: no DISCONNECT, so the broker sends its will."""
         client, self._client = self._client, None

@@ -56,11 +56,12 @@ class MqttRelay:
         """Powers up and says so."""
         await self.double.start()
         birth = {"shelly": b"true", "tasmota": b"Online", "esphome": b"online"}[self.firmware]
-        self.double.publish(self._will[0], birth, retain=True)
+        # whoever subscribes from now on must not be told the will of the last time
+        await self.double.told(self._will[0], birth, retain=True)
         if self.firmware == "esphome":
             self._state()
             state = b"ON" if self.input else b"OFF"
-            self.double.publish(f"{self.topic}/binary_sensor/loop/state", state, retain=True)
+            await self.double.told(f"{self.topic}/binary_sensor/loop/state", state, retain=True)
 
     async def stop(self) -> None:
         """The power goes."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from adapters._camera import NotSent
 from adapters._mqtt import Message, MqttLink
 from adapters._push import FIRST_PUSH_S, Presence
 from adapters.vzenith import codec
@@ -123,15 +122,7 @@ class VzenithMqttCamera:
         answer: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                await self._link.send(f"{self._prefix}/down/gpio_out", body)
-                return await answer
-        except NotSent as error:
-            return Opened(OpeningOutcome.UNREACHABLE, f"{error}; nothing was sent")
-        except DeviceUnavailable as error:
-            return Opened(OpeningOutcome.UNCERTAIN, str(error))
-        except TimeoutError:
-            return Opened(OpeningOutcome.UNCERTAIN, "sent, but the camera did not answer in time")
+            return await self._link.order(f"{self._prefix}/down/gpio_out", body, answer, _ANSWER_S)
         finally:
             self._answers.pop(number, None)
 

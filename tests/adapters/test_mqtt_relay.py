@@ -60,14 +60,14 @@ def test_heard(dialect: c.Dialect, topic: str, payload: bytes, expected: list[c.
 
 
 def test_pulses() -> None:
-    (sent,) = SHELLY.pulse("0", 700, 9)
+    sent = SHELLY.pulse("0", 700, 9)
     assert sent.topic == "r/rpc"
     assert orjson.loads(sent.payload) == {
         "id": 9, "src": "gated-x", "method": "Switch.Set",
         "params": {"id": 0, "on": True, "toggle_after": 0.7},
     }  # fmt: skip
-    assert TASMOTA.pulse("1", 700, 9) == [("cmnd/r/Backlog0", b"PulseTime1 7; Power1 ON")]
-    assert ESPHOME.pulse("gate", 700, 9) == [("r/switch/gate/command", b"ON")]
+    assert TASMOTA.pulse("1", 700, 9) == ("cmnd/r/Backlog0", b"PulseTime1 7; Power1 ON")
+    assert ESPHOME.pulse("gate", 700, 9) == ("r/switch/gate/command", b"ON")
     assert ESPHOME.release("gate", 9) == [("r/switch/gate/command", b"OFF")]
 
 
