@@ -25,7 +25,7 @@ from gated.alerts import (
     box_clock_stepped,
     lane_fault,
 )
-from gated.allowlist import AllowLists
+from gated.allowlist import AllowLists, Version
 from gated.api.app import create_api
 from gated.api.metrics import Metrics
 from gated.api.permissions import Permission, allowed
@@ -187,8 +187,10 @@ class App:
             self.keeper,
             self.devices.find,
             passes.facts,
+            passes.changed_since,
+            match=lambda credential: [one.facts for one in self.passbook.match(credential)],
             blocked=lambda: self.remembered.lists.having(ListName.BLOCK, self.clock.now()),
-            version=lambda: (self.passbook.change, self.remembered.lists.version),
+            version=lambda: Version(self.passbook.change, self.remembered.lists.version),
         )
         self.allow_lists.configure(self.config.listed_devices)
         self.sightings = Sightings(

@@ -4,7 +4,7 @@
 time, off the path of a passage.
 """
 
-from gated.allowlist.keeper import AllowLists, ListReport
+from gated.allowlist.keeper import AllowLists, ListReport, Version
 from gated.allowlist.plan import Plan, Wanted, changes, wanted
 
-__all__ = ["AllowLists", "ListReport", "Plan", "Wanted", "changes", "wanted"]
+__all__ = ["AllowLists", "ListReport", "Plan", "Version", "Wanted", "changes", "wanted"]

@@ -1,19 +1,23 @@
-"""Keeps devices' own lists in step: at a device's return, after a change of passes, and every hour.
+"""Keeps devices' own lists in step, in two ways.
 
-One task; a device at a time. A batch that was put is written down before the next is sent, so that a crash in
-between leaves nothing unknown: at worst a batch is put twice, which changes nothing. Whatever fails, the list
-stays as it is and is tried again.
+A change of passes touches the plates of these passes, and costs no more than that. The whole list is gone
+through when a device returns, when a block list or a pass's plates were changed, and every hour: it is
+compared with all passes, and with what the device says that it holds.
+
+A batch that was put is written down before the next is sent, so that a crash in between leaves nothing
+unknown: at worst a batch is put twice, which changes nothing. Whatever fails, the list stays as it is and is
+tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -21,9 +25,10 @@ from sqlalchemy import Connection
 from gated.alerts import allow_list_behind
 from gated.allowlist.plan import Plan, Wanted, changes, wanted
 from gated.clocks import BoxClock
-from gated.domain import AlertDraft, Credential, PassFacts, Text
+from gated.domain import AlertDraft, Credential, Pass, PassFacts, PassState, Text
 from gated.ports import AllowEntry, AllowList, DeviceError, NotRecorded
 from gated.store import device_lists
+from gated.store.records import NotReadable
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -32,6 +37,8 @@ QUIET_S = 5.0
 """How often changes of passes are looked for."""
 EVERY_S = 3600.0
 AGAIN_S = 60.0
+"""How soon a list is gone through again that could not be brought in step, or of which a pass was amended."""
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +80,41 @@ class Alarm(Protocol):
 
 
 Passes = Callable[[Connection], Iterable[tuple[Credential, PassFacts]]]
+Changed = Callable[[Connection, int, int], Sequence[Pass]]
+
+
+class Version(NamedTuple):
+    """`passes`: the number of the last change of a pass that `AllowLists.match` knows. `blocked`: differs
+    after any change of a block list."""
+
+    passes: int
+    blocked: int
 
 
 @dataclass(slots=True)
 class AllowLists:
     """The lists of all devices that lanes rely on. `entrances`: device to the entrances of these lanes.
-    `find`: a device that is connected now. `passes`: all credentials with their passes. `blocked`:
-    credentials that no list may hold. `version`: differs after any change of the two."""
+    `find`: a device that is connected now. `passes`: all credentials with their passes; `changed`: those
+    changed after a number, at most so many; `match`: the passes of a credential, in memory. `blocked`:
+    credentials that no list may hold. `version`: of what `match` and `blocked` know."""
 
     store: ListStore
     clock: BoxClock
     alarm: Alarm
     find: Callable[[str], object | None]
     passes: Passes
+    changed: Changed
+    match: Callable[[Credential], Iterable[PassFacts]]
     blocked: Callable[[], Collection[Credential]]
-    version: Callable[[], object]
+    version: Callable[[], Version]
     entrances: Mapping[str, Collection[str]] = field(default_factory=dict)
     reports: dict[str, ListReport] = field(default_factory=dict)
     _due: dict[str, float] = field(default_factory=dict)
     _forced: set[str] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _seen: object = None
+    _seen: Version | None = None
     _syncing: set[str] = field(default_factory=set)
+    _touched: dict[str, set[Credential]] = field(default_factory=dict)
 
     def configure(self, entrances: Mapping[str, Collection[str]]) -> None:
         """Takes the devices of a (new) configuration. What was put on the others stays there until it ends by
@@ -132,22 +152,47 @@ class AllowLists:
         async with asyncio.TaskGroup() as syncs:
             while True:
                 self._news.clear()
-                if self._due and (version := self.version()) != self._seen:
-                    self._seen = version
-                    self._due = dict.fromkeys(self._due, 0.0)
+                if self._due:
+                    await self._look_for_changes()
                 now = self.clock.monotonic()
-                for device in [device for device, at in self._due.items() if at <= now]:
-                    if device not in self._syncing:
-                        self._syncing.add(device)
+                for device, at in list(self._due.items()):
+                    whole = at <= now
+                    if device in self._syncing or not (whole or self._touched.get(device)):
+                        continue
+                    self._syncing.add(device)
+                    if whole:
                         self._due[device] = now + EVERY_S
-                        syncs.create_task(self._in_turn(device), name=f"list of {device}")
+                    work = self._in_turn(device, self.sync if whole else self.touch)
+                    syncs.create_task(work, name=f"list of {device}")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(QUIET_S):
                         await self._news.wait()
 
-    async def _in_turn(self, device: str) -> None:
+    async def _look_for_changes(self) -> None:
+        seen, version = self._seen, self.version()
+        if version == seen:
+            return
         try:
-            if not await self.sync(device):
+            if seen is None or seen.blocked != version.blocked:
+                found = None
+            else:
+                found = await self.store.read(lambda conn: self.changed(conn, seen.passes, _AT_ONCE))
+        except NotReadable as why:
+            log.warning("changes_of_passes_wait", why=str(why))
+            return
+        self._seen = version
+        if found is None or len(found) == _AT_ONCE:
+            self._due = dict.fromkeys(self._due, 0.0)
+            return
+        touched = {credential for one in found for credential in one.credentials}
+        for device in self._due:
+            self._touched.setdefault(device, set()).update(touched)
+            if any(one.version > 1 and one.state is PassState.ACTIVE for one in found):
+                self._soon(device, AGAIN_S)  # it may have had other plates before
+
+    async def _in_turn(self, device: str, work: Callable[[str], Awaitable[bool]]) -> None:
+        try:
+            if not await work(device):
                 self._soon(device, AGAIN_S)
         except Exception:  # a defect of an adapter must not keep the other lists from it
             log.exception("list_failed", device=device)
@@ -156,87 +201,140 @@ class AllowLists:
             self._syncing.discard(device)
 
     async def sync(self, device: str) -> bool:
-        """Brings one device's list in step. False if it could not be, or not wholly."""
-        found = self.find(device)
-        report = self.reports.get(device, ListReport(device))
-        if found is None:
-            self.reports[device] = replace(report, error="the device is offline")
-            return True  # it is told when it returns
-        if not isinstance(found, AllowList):
-            self.reports[device] = replace(report, error="this kind of device holds no list")
-            return True
+        """Goes through one device's whole list. False if it could not be brought in step, or not wholly."""
         force = device in self._forced
         self._forced.discard(device)
+        return await self._with(device, partial(self._sync, force=force))
+
+    async def touch(self, device: str) -> bool:
+        """Brings the plates of passes that were changed in step, alone."""
+        return await self._with(device, self._touch)
+
+    async def _with(self, device: str, work: Callable[[str, AllowList], Awaitable[bool]]) -> bool:
+        found = self.find(device)
+        report = self.reports.get(device, ListReport(device))
+        if found is None or not isinstance(found, AllowList):
+            why = "the device is offline" if found is None else "this kind of device holds no list"
+            self.reports[device] = replace(report, error=why)
+            self._touched.pop(device, None)  # it is gone through as a whole when it returns
+            return True
         try:
-            return await self._sync(device, found, force)
-        except (DeviceError, NotRecorded, TimeoutError) as error:
+            return await work(device, found)
+        except (DeviceError, NotRecorded, NotReadable, TimeoutError) as error:
             why = str(error) or type(error).__name__
             log.warning("list_not_synced", device=device, why=why)
             self.reports[device] = replace(self.reports[device], running=False, error=why)
             self.alarm.raised(allow_list_behind(device, why), device)
             return False
 
-    async def _sync(self, device: str, found: AllowList, force: bool) -> bool:
+    async def _sync(self, device: str, found: AllowList, *, force: bool) -> bool:
         now = self.clock.now()
-        work = partial(self._looked_up, device, found, frozenset(self.blocked()), now)
-        target, ours = await self.store.read(work)
+        self._touched.pop(device, None)
+
+        blocked = frozenset(self.blocked())  # here: the look-up is in a thread
+
+        def look_up(conn: Connection) -> tuple[Wanted, dict[str, datetime]]:
+            target = self._wanted(device, found, self.passes(conn), blocked, now)
+            return target, device_lists.of(conn, device)
+
+        target, ours = await self.store.read(look_up)
         held = await found.held()
         plan = changes(target, ours, held, now, force=force)
-        self.reports[device] = report = ListReport(
+        self.reports[device] = ListReport(
             device, wanted=len(target.entries), listed=len(ours), running=True,
             total=len(plan.put) + len(plan.drop), left_out=target.left_out,
             not_expressible=target.not_expressible, foreign=plan.foreign, held_back=plan.held_back,
         )  # fmt: skip
-        # who may no longer enter goes first, also when ten thousand others are still to be put
-        failed = await self._drop(device, found, plan)
-        failed += await self._put(device, found, plan)
-        done = self.reports[device]
-        self.reports[device] = replace(
-            done, running=False, failed=tuple(failed), synced_at=self.clock.now(),
-            listed=len(await self.store.read(partial(device_lists.of, device=device))),
-        )  # fmt: skip
-        log.info(
-            "list_synced", device=device, wanted=report.wanted, added=done.added, removed=done.removed,
-            failed=len(failed), left_out=report.left_out, held_back=report.held_back,
-        )  # fmt: skip
-        self._tell(device, self.reports[device])
-        return not failed
+        return await self._carry_out(device, found, plan)
 
-    def _looked_up(
+    async def _touch(self, device: str, found: AllowList) -> bool:
+        credentials = self._touched.pop(device, set())
+        report = self.reports[device]
+
+        def look_up(conn: Connection) -> tuple[dict[str, datetime], int]:
+            values = [credential.value for credential in credentials]
+            return device_lists.some(conn, device, values), device_lists.count(conn, device)
+
+        ours, listed = await self.store.read(look_up)
+        now = self.clock.now()
+        plan = changes(self._match(device, found, credentials), ours, None, now, listed=listed)
+        if plan.held_back or report.held_back or listed + len(plan.put) > found.list_capacity:
+            self._soon(device, 0.0)  # what this needs is known to whoever sees the whole list
+            return True
+        grown = report.wanted + sum(one.value not in ours for one in plan.put) - len(plan.drop)
+        self.reports[device] = replace(
+            report, wanted=grown, running=True, done=0, total=len(plan.put) + len(plan.drop), added=0,
+            removed=0, error=None,
+        )  # fmt: skip
+        return await self._carry_out(device, found, plan)
+
+    def _wanted(
         self,
         device: str,
         found: AllowList,
+        passes: Iterable[tuple[Credential, PassFacts]],
         blocked: Collection[Credential],
         now: datetime,
-        conn: Connection,
-    ) -> tuple[Wanted, dict[str, datetime]]:
-        target = wanted(
-            self.passes(conn),
+    ) -> Wanted:
+        return wanted(
+            passes,
             kinds=found.list_kinds,
             entrances=self.entrances.get(device, ()),
             blocked=blocked,
             capacity=found.list_capacity,
             now=now,
         )
-        return target, device_lists.of(conn, device)
 
-    async def _put(self, device: str, found: AllowList, plan: Plan) -> list[str]:
+    def _match(self, device: str, found: AllowList, credentials: Iterable[Credential]) -> Wanted:
+        """What a list should hold of these credentials, as of this moment."""
+        passes = ((credential, facts) for credential in credentials for facts in self.match(credential))
+        return self._wanted(device, found, passes, self.blocked(), self.clock.now())
+
+    async def _carry_out(self, device: str, found: AllowList, plan: Plan) -> bool:
+        # who may no longer enter goes first, also when ten thousand others are still to be put
+        failed = await self._drop(device, found, plan.drop)
+        failed += await self._put(device, found, plan.put)
+        listed = await self.store.read(partial(device_lists.count, device=device))
+        report = self.reports[device] = replace(
+            self.reports[device],
+            running=False,
+            failed=tuple(failed),
+            synced_at=self.clock.now(),
+            listed=listed,
+        )
+        log.info(
+            "list_synced", device=device, wanted=report.wanted, added=report.added, removed=report.removed,
+            failed=len(failed), left_out=report.left_out, held_back=report.held_back,
+        )  # fmt: skip
+        self._tell(device, report)
+        return not failed
+
+    async def _put(self, device: str, found: AllowList, entries: Sequence[AllowEntry]) -> list[str]:
+        """Puts what is still to be there when its batch has its turn: a long list takes minutes, in which
+        passes are revoked."""
         failed: list[str] = []
-        version = self.version()
-        for batch in _batches(plan.put, found.list_batch):
-            if self.version() != version:  # it is planned anew: somebody may have been revoked meanwhile
-                self._soon(device, 0.0)
-                break
-            refused = set(await found.put(batch))
-            taken: list[AllowEntry] = [entry for entry in batch if entry.value not in refused]
+        for batch in _batches(entries, found.list_batch):
+            if self._touched.get(device):
+                await self._drop(device, found, self._no_more(device, found))
+            still = self._match(device, found, (Credential(one.kind, one.value) for one in batch)).entries
+            refused = set(await found.put(list(still.values())) if still else ())
+            taken = [one for value, one in still.items() if value not in refused]
             failed += sorted(refused)
             await self.store.write(partial(device_lists.put, device=device, entries=taken))
             self._progress(device, added=len(taken), done=len(batch))
         return failed
 
-    async def _drop(self, device: str, found: AllowList, plan: Plan) -> list[str]:
+    def _no_more(self, device: str, found: AllowList) -> list[str]:
+        """The touched plates that a list must not hold any more; the others wait for their turn."""
+        touched = self._touched.get(device, set())
+        entries = self._match(device, found, touched).entries
+        gone = {one for one in touched if one.value not in entries}
+        self._touched[device] = touched - gone
+        return sorted(one.value for one in gone)
+
+    async def _drop(self, device: str, found: AllowList, values: Sequence[str]) -> list[str]:
         failed: list[str] = []
-        for batch in _batches(plan.drop, found.list_batch):
+        for batch in _batches(values, found.list_batch):
             stayed = set(await found.drop(batch))
             gone = [value for value in batch if value not in stayed]
             failed += sorted(stayed)

@@ -91,9 +91,11 @@ def changes(
     now: datetime,
     *,
     force: bool = False,
+    listed: int | None = None,
 ) -> Plan:
     """What has to be put and dropped. `ours`: what gated put there, and until when. `held`: what the device
     says that it holds, None where it cannot be asked: then it is believed to hold what was put there.
+    `listed`: how long the whole list is, where `ours` and `wanted` are about a part of it.
 
     Removals come last in time and first in doubt: if more than half of what gated put there would go at once,
     nothing goes, for a store that was restored or a rule that was changed by mistake looks just like that.
@@ -107,7 +109,7 @@ def changes(
     )
     drop = tuple(sorted(value for value in ours if value not in wanted.entries))
     foreign = 0 if held is None else sum(value not in ours and value not in wanted.entries for value in held)
-    if not force and len(drop) > max(FEW, SHRINKS_BY_ITSELF * len(ours)):
+    if not force and len(drop) > max(FEW, SHRINKS_BY_ITSELF * (len(ours) if listed is None else listed)):
         return Plan(put, (), foreign, len(drop))
     return Plan(put, drop, foreign)
 

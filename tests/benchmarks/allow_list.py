@@ -12,15 +12,17 @@ import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapters.hikvision import Config, create
 from adapters.simulator.hikvision import HikvisionCamera
-from gated.allowlist import AllowLists
+from gated.allowlist import AllowLists, Version
 from gated.clocks import BoxClock
 from gated.domain import Credential, CredentialKind, Holder, Pass, PassState
+from gated.passbook import Passbook
 from gated.ports import DeviceContext, Secret
 from gated.store import Store, passes
 from tests.benchmarks.report import emit, fault, finish, note_if_busy
@@ -56,26 +58,38 @@ async def measure(entries: int, folder: Path) -> None:
         )  # fmt: skip
         context = DeviceContext(id="cam", now=lambda: datetime.now(UTC), unparsed=lambda *_: None)
         async with create(config, context) as device:
+            book = Passbook()
+            for one in made:
+                book.apply(one)
             lists = AllowLists(
-                store, BoxClock(), _Quiet(), lambda _: device, passes.facts, lambda: (), lambda: 0
-            )
+                store, BoxClock(), _Quiet(), lambda _: device, passes.facts, passes.changed_since,
+                match=lambda credential: [one.facts for one in book.match(credential)],
+                blocked=lambda: (),
+                version=lambda: Version(book.change, 0),
+            )  # fmt: skip
             lists.configure({"cam": {"east"}})
 
-            async def timed(name: str) -> None:
+            async def timed(name: str, work: Callable[[str], Awaitable[bool]]) -> None:
                 before, began = len(camera.server.requests), time.perf_counter()
-                if not await lists.sync("cam"):
+                if not await work("cam"):
                     fault(f"{name}: {lists.reports['cam'].error}")
                 took, asked = time.perf_counter() - began, len(camera.server.requests) - before
                 emit(f"allow_list: {name}", took, "s", n=entries)
                 emit(f"allow_list: {name}, requests", asked, "requests", n=entries)
 
-            await timed("filled")
-            await timed("nothing changed")
-            gone = [replace(one, state=PassState.REVOKED, revoked_at=datetime.now(UTC)) for one in made[:10]]
-            await store.write(
-                lambda conn: [passes.update(conn, one, expected_version=one.version) for one in gone]
+            await lists._look_for_changes()
+            await timed("filled", lists.sync)
+            await timed("gone through, nothing changed", lists.sync)
+            revoked = [
+                replace(one, state=PassState.REVOKED, revoked_at=datetime.now(UTC)) for one in made[:10]
+            ]
+            after = await store.write(
+                lambda conn: [passes.update(conn, one, expected_version=one.version) for one in revoked]
             )
-            await timed("ten revoked")
+            for changed in after:
+                book.apply(changed)
+            await lists._look_for_changes()
+            await timed("ten revoked", lists.touch)
             if len(camera.list) != entries - 10:
                 fault(f"the camera holds {len(camera.list)}, not {entries - 10}")
     await store.close()
