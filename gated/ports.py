@@ -304,8 +304,9 @@ class Probed:
 
 class AdapterModule(Protocol):
     """What `adapters.<type>` must have: `Config`, a pydantic model with `type: Literal["<type>"]`, and
-    `create`, which does no I/O. It may have `async def probe(host: str, timeout_s: float) -> Probed | None`,
-    which looks whether such a device is at an address, tries no password and changes nothing there."""
+    `create`, which does no I/O. It may have a `probe(host, port, timeout_s)`, a coroutine function that looks
+    whether such a device is at an address (`port` None: its usual one), tries no password and changes nothing
+    there; it gives a `Probed`, or None."""
 
     Config: type[Any]
 

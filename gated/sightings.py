@@ -2,7 +2,8 @@
 read.
 
 Each device says in its section what of it is told, when, and to whom (`watch`). What is told is recorded with
-a picture, where the device can take one. Everything goes on to the lanes as before.
+a picture, where the device can take one. What nobody watches for goes on to the lanes, which tell of
+tampering.
 """
 
 from __future__ import annotations
@@ -86,10 +87,9 @@ class Sightings:
 
     async def handle(self, event: DeviceEvent, at: datetime) -> Handled:
         """Takes in one event of a device; `at` is its corrected time. Raises `NotRecorded`."""
-        handled = await self.lanes.handle(event, at)
-        if isinstance(event, Observed) and event.active and not event.initial:
-            self._seen(event, at)
-        return handled
+        if isinstance(event, Observed) and self._watched_for(event, at):
+            return Handled()
+        return await self.lanes.handle(event, at)
 
     def device_online(self, device: str) -> None:
         self.lanes.device_online(device)
@@ -97,17 +97,18 @@ class Sightings:
     def device_offline(self, device: str, why: str) -> None:
         self.lanes.device_offline(device, why)
 
-    def _seen(self, event: Observed, at: datetime) -> None:
+    def _watched_for(self, event: Observed, at: datetime) -> bool:
+        """Tells of it, unless it was told a moment ago. False if nobody watches for it."""
         device = self._watched.get(event.device)
-        if device is None:
-            return
+        if device is None or not event.active or event.initial:
+            return False
         local = at.astimezone(self.zone).time()
         watch = next((one for one in device.watch if applies(one, event.what, local)), None)
         if watch is None:
-            return
+            return False
         key, now = (event.device, event.what), self.clock.monotonic()
         if now - self._told.get(key, float("-inf")) < watch.quiet_ms / 1000:
-            return
+            return True
         self._told[key] = now
         draft = sighted(device.id, device.name, event.what, Severity(watch.severity), watch.grid)
         self.alarm.raised(draft, device.id)
@@ -115,6 +116,7 @@ class Sightings:
             task = asyncio.create_task(self._record(event, at, picture=watch.picture))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return True
 
     async def _record(self, event: Observed, at: datetime, *, picture: bool) -> None:
         image = await self._picture(event.device) if picture else None

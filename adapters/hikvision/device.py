@@ -370,12 +370,6 @@ class HikvisionPushCamera(HikvisionCamera):
     def __init__(self, config: Config, context: DeviceContext) -> None:
         super().__init__(config, context)
         self._presence = Presence(config.silent_after_s)
-        self._mac = ""
-
-    async def __aenter__(self) -> Self:
-        """As above; a camera that answers and has pushed nothing yet is there all the same."""
-        await super().__aenter__()
-        return self
 
     async def events(self) -> AsyncIterator[DeviceEvent]:
         """Nothing, for events are pushed; ends when the camera answers no more. A camera that has nothing to

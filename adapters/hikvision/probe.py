@@ -10,12 +10,13 @@ _INFO = "/ISAPI/System/deviceInfo"
 _NOTHING = "/ISAPI-of-gated-is-not-here"
 
 
-async def probe(host: str, timeout_s: float) -> Probed | None:
+async def probe(host: str, port: int | None, timeout_s: float) -> Probed | None:
     """ISAPI wants a digest for its own paths and knows no others; a server that wants one for everything is
     something else."""
-    name = f"[{host}]" if ":" in host and not host.startswith("[") and host.count(":") > 1 else host
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}" if port is None else f"http://{name}:{port}"
     try:
-        async with httpx.AsyncClient(base_url=f"http://{name}", timeout=timeout_s, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False) as client:
             known = await client.get(_INFO)
             wants = known.headers.get("www-authenticate", "").lower()
             if known.status_code != 401 or "digest" not in wants:
@@ -24,8 +25,5 @@ async def probe(host: str, timeout_s: float) -> Probed | None:
                 return None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
-    bare, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
-    settings: dict[str, object] = {"host": bare}
-    if port.isdigit():
-        settings["port"] = int(port)
+    settings: dict[str, object] = {"host": host} if port is None else {"host": host, "port": port}
     return Probed("hikvision", "answers as ISAPI (海康威视)", settings, login=True)

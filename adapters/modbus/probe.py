@@ -7,10 +7,10 @@ from adapters.modbus.link import Link, NoAnswer, NotSent, Tcp
 from gated.ports import Probed
 
 
-async def probe(host: str, timeout_s: float) -> Probed | None:
-    """A board on port 502, or the port that is given with the host."""
-    bare, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "502")
-    link = Link(Tcp(bare, int(port) if port.isdigit() else 502, "tcp"), timeout_s)
+async def probe(host: str, port: int | None, timeout_s: float) -> Probed | None:
+    """A board on port 502, or the one that is given."""
+    port = 502 if port is None else port
+    link = Link(Tcp(host, port, "tcp"), timeout_s)
     try:
         await link.connect()
         await link.ask(Board().coils(0))
@@ -18,5 +18,4 @@ async def probe(host: str, timeout_s: float) -> Probed | None:
         return None
     finally:
         await link.close()
-    settings: dict[str, object] = {"host": bare, "port": int(port) if port.isdigit() else 502}
-    return Probed("modbus", "answers as Modbus TCP", settings)
+    return Probed("modbus", "answers as Modbus TCP", {"host": host, "port": port})

@@ -6,6 +6,8 @@ Not for the daemon. It is written on bare streams because a fault is often half 
 from __future__ import annotations
 
 import asyncio
+import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -120,16 +122,29 @@ Handler = Callable[[Request], Awaitable[tuple[Response, Callable[[bool], None] |
 """Answers a request: a response and, optionally, whom to tell whether it was sent; None hangs up."""
 
 
-class HttpServer:
-    """A loopback server. `async with HttpServer(handler) as server: server.url`. Bodies up to `max_body`."""
+class Server(ABC):
+    """Listens on loopback, and serves each connection with `_one` until that says no. `port` stays over
+    `stop` and `start`. Bodies up to `max_body`; `most` connections at once, more are hung up on."""
 
-    def __init__(self, handler: Handler, host: str = "127.0.0.1", max_body: int = 4 * 1024 * 1024) -> None:
-        self._handler = handler
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        max_body: int = 4 * 1024 * 1024,
+        *,
+        tls: ssl.SSLContext | None = None,
+        most: int = 1000,
+    ) -> None:
         self._host = host
         self._max_body = max_body
+        self._tls = tls
+        self._most = most
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
+
+    @abstractmethod
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Serves one request; False hangs up."""
 
     @property
     def url(self) -> str:
@@ -146,7 +161,9 @@ class HttpServer:
 
     async def start(self) -> None:
         """Listens; on the same port as before if it was stopped."""
-        self._server = await asyncio.start_server(self._connected, self._host, self.port, limit=_MAX_HEAD)
+        self._server = await asyncio.start_server(
+            self._connected, self._host, self.port, limit=_MAX_HEAD, ssl=self._tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -163,7 +180,7 @@ class HttpServer:
         assert task is not None  # noqa: S101 - start_server runs this in a task
         self._tasks.add(task)
         try:
-            while await self._one(reader, writer):
+            while len(self._tasks) <= self._most and await self._one(reader, writer):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # the client died or talks nonsense: it is hung up on
@@ -173,26 +190,42 @@ class HttpServer:
             self._tasks.discard(task)
             writer.close()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _read(self, reader: asyncio.StreamReader) -> Request | None:
+        """The next request; None if its body is larger than is taken."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _version = head[0].split(" ", 2)
         headers = _headers(head[1:])
         length = int(headers.get("content-length", "0"))
         if not 0 <= length <= self._max_body:
-            return False
-        body = await reader.readexactly(length)
-        answer = await self._handler(Request(method, target, headers, body))
+            return None
+        return Request(method, target, headers, await reader.readexactly(length))
+
+    @staticmethod
+    async def _write(writer: asyncio.StreamWriter, response: Response) -> None:
+        lines = [f"HTTP/1.1 {response.status} X", f"Content-Type: {response.content_type}"]
+        lines += [f"Content-Length: {len(response.body)}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + response.body)
+        await writer.drain()
+
+
+class HttpServer(Server):
+    """`async with HttpServer(handler) as server: server.url`."""
+
+    def __init__(self, handler: Handler, host: str = "127.0.0.1", max_body: int = 4 * 1024 * 1024) -> None:
+        super().__init__(host, max_body)
+        self._handler = handler
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        request = await self._read(reader)
+        answer = None if request is None else await self._handler(request)
         if answer is None:
             return False
         response, sent = answer
         gone = reader.at_eof() or writer.is_closing()
         if not gone:
-            lines = [f"HTTP/1.1 {response.status} X", f"Content-Type: {response.content_type}"]
-            lines += [f"Content-Length: {len(response.body)}"]
-            lines += [f"{name}: {value}" for name, value in response.headers.items()]
-            writer.write("\r\n".join([*lines, "", ""]).encode() + response.body)
             try:
-                await writer.drain()
+                await self._write(writer, response)
             except OSError:
                 gone = True
         if sent is not None:

@@ -81,11 +81,13 @@ class WebhookDevice:
         if self._server is not None:
             await self._server.stop()
 
-    async def see(self, plate: str | None, *, confidence: float = 0.96, backlog: bool = False) -> bool:
-        """A vehicle arrives; True if the post was answered with 200."""
+    async def see(
+        self, plate: str | None, *, confidence: float = 0.96, backlog: bool = False, ago_s: float = 0.0
+    ) -> bool:
+        """A vehicle arrives, or had arrived so long ago; True if the post was answered with 200."""
         value = None if plate is None else self.faults.plate(plate)
         return await self.post({"type": "read", "kind": "plate", "value": value, "confidence": confidence,
-                                "backlog": backlog})  # fmt: skip
+                                "backlog": backlog}, ago_s=ago_s)  # fmt: skip
 
     async def present(self, kind: str, value: str) -> bool:
         """A card or code is presented."""
@@ -95,10 +97,10 @@ class WebhookDevice:
         """A contact changes."""
         return await self.post({"type": "input", "input": name, "active": active})
 
-    async def post(self, message: dict[str, object]) -> bool:
+    async def post(self, message: dict[str, object], *, ago_s: float = 0.0) -> bool:
         """Sends any message, with an id, its time and serial number added; subject to `faults`."""
         self._sent += 1
-        time = self._now() + timedelta(seconds=self.faults.clock_offset_s)
+        time = self._now() + timedelta(seconds=self.faults.clock_offset_s - ago_s)
         stamp = time.astimezone(UTC).isoformat(timespec="milliseconds")
         content = {"id": f"{self.serial}-{self._sent}", "time": stamp, "serial": self.serial, **message}
         answered = False

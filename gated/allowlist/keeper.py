@@ -258,7 +258,7 @@ class AllowLists:
         ours, listed = await self.store.read(look_up)
         now = self.clock.now()
         plan = changes(self._match(device, found, credentials), ours, None, now, listed=listed)
-        if plan.held_back or report.held_back or listed + len(plan.put) > found.list_capacity:
+        if plan.held_back or listed + len(plan.put) > found.list_capacity:
             self._soon(device, 0.0)  # what this needs is known to whoever sees the whole list
             return True
         grown = report.wanted + sum(one.value not in ours for one in plan.put) - len(plan.drop)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import ValidationError
@@ -97,7 +98,7 @@ def _probing() -> list[str]:
 
 async def _probe(address: str, timeout_s: float) -> list[Probed]:
     modules: list[Any] = [load_adapter(type_) for type_ in _probing()]
-    found = await asyncio.gather(*(module.probe(address, timeout_s) for module in modules))
+    found = await asyncio.gather(*(module.probe(*_address(address), timeout_s) for module in modules))
     return [one for one in found if one is not None]
 
 
@@ -133,6 +134,7 @@ def _known(device: Device) -> dict[str, Any]:
         "serial": info.serial,
         "clock_drift_s": None if info.clock_drift is None else round(info.clock_drift.total_seconds(), 3),
         "powers": [en for power, en, _ in _POWERS if isinstance(device, power)],
+        "powers_zh": [zh for power, _, zh in _POWERS if isinstance(device, power)],
     }
 
 
@@ -143,7 +145,8 @@ def _told_lines(told: dict[str, Any]) -> list[str]:
     lines = [" ".join(named) + (f", serial number {told['serial']}" if told["serial"] else "")]
     if told["clock_drift_s"] is not None:
         lines.append(f"its clock is {told['clock_drift_s']:+.1f} s from this box's 时钟偏差")
-    lines.append("it " + ", ".join(told["powers"]) if told["powers"] else "it only reports")
+    able = ", ".join(f"{en} {zh}" for en, zh in zip(told["powers"], told["powers_zh"], strict=True))
+    lines.append(f"it {able}" if able else "it only reports 只上报")
     return lines
 
 
@@ -154,9 +157,9 @@ def _indented(section: dict[str, Any]) -> list[str]:
 
 def certificate(address: str, file: Path, *, timeout: float) -> None:
     """Saves what a device presents. It is trusted for being there now: the fingerprint has to be compared."""
-    host, _, port = address.rpartition(":") if address.count(":") == 1 else (address, "", "443")
+    host, port = _address(address)
     try:
-        pem = ssl.get_server_certificate((host, int(port)), timeout=timeout)
+        pem = ssl.get_server_certificate((host, port or 443), timeout=timeout)
         file.write_text(pem)
     except ssl.SSLError as error:
         output.fail(
@@ -313,6 +316,19 @@ def _event_words(event: DeviceEvent) -> str:
     if isinstance(event, Observed):
         return f"{at} {event.what} {'' if event.active else 'over'}".rstrip()
     return f"{at} {'alive 心跳' if isinstance(event, Heartbeat) else type(event).__name__}"
+
+
+def _address(text: str) -> tuple[str, int | None]:
+    """`host`, `host:port`, `[IPv6]:port` or an IPv6 address alone."""
+    plain = text.count(":") < 2 or text.startswith("[")
+    try:
+        parts = urlsplit(f"//{text}" if plain else f"//[{text}]")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or any(c.isspace() or c == "/" for c in text):
+        output.fail(f"{text!r} is no address", "write it like 192.0.2.21 or 192.0.2.21:8080")
+    return host, port
 
 
 # --- pieces -----------------------------------------------------------------------------------------------

@@ -494,10 +494,10 @@ async def test_probe_knows_it_by_its_realm() -> None:
         return Response(401, headers={"WWW-Authenticate": f'Digest realm="{realm}", nonce="1"'}), None
 
     async with HttpServer(answer) as server:
-        found = await probe(f"127.0.0.1:{server.port}", 2)
+        found = await probe("127.0.0.1", server.port, 2)
         assert found is not None
         assert found.login
         assert found.settings == {"host": "127.0.0.1", "port": server.port}
         realm = "IP Camera"
-        assert await probe(f"127.0.0.1:{server.port}", 2) is None
-    assert await probe("127.0.0.1:1", 1) is None
+        assert await probe("127.0.0.1", server.port, 2) is None
+    assert await probe("127.0.0.1", 1, 1) is None

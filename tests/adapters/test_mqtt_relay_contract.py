@@ -76,6 +76,9 @@ class RelayBench(Bench):
     def unwelcome(self) -> Device:
         return self._adapter("wrong")
 
+    def failed_logins(self) -> int:
+        return self.broker.log.count("not authorised")
+
     def nobody(self) -> Device:
         return self._adapter(topic="another")
 

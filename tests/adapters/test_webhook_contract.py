@@ -71,6 +71,13 @@ class WebhookBench(Bench):
     def nobody(self) -> Device:
         return self._adapter("wh-2")
 
+    def stranger(self) -> Device:
+        return self.unwelcome()
+
+    async def emit_old(self, ago_s: float) -> None:
+        assert self.double is not None
+        await self.double.see("津A12345", backlog=True, ago_s=ago_s)
+
     def attach(self, session: Session) -> None:
         assert isinstance(session.device, Receiver)
         self.ingest.route(session.device.id, session.device, session.handle)
