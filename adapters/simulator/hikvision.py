@@ -206,6 +206,7 @@ class HikvisionCamera:
         root = _xml.parse(request.body)
         words = {(each.text or "").strip() for each in root.iter()}
         loop = asyncio.get_running_loop()
+        self.boom.stuck = self.faults.stuck
         if "high" in words:
             self._high_at = loop.time()
         elif "low" in words:

@@ -176,6 +176,7 @@ class MqttRelay:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         elif not closed and self._closed_at is not None:
+            self.boom.stuck = self.faults.stuck
             self.boom.pulse(round((now - self._closed_at) * 1000))
             self._closed_at = None
         return was

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from adapters.simulator._http import HttpPoster, Response
 from adapters.simulator._mqtt import MqttDouble
@@ -249,6 +249,7 @@ class VzenithMqttCamera:
         other_topics: bool = False,
         boom: Boom | None = None,
         faults: Faults | None = None,
+        **login: Any,
     ) -> None:
         self.serial = serial
         self.boom, self.faults = boom or Boom(), faults or Faults()
@@ -256,7 +257,7 @@ class VzenithMqttCamera:
         self._heartbeat_s = heartbeat_s
         self._plate_id = 0
         self._double = MqttDouble(
-            "127.0.0.1", port, f"vz-{serial}", [f"{self.prefix}/down/gpio_out"], self._command
+            "127.0.0.1", port, f"vz-{serial}", [f"{self.prefix}/down/gpio_out"], self._command, **login
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -305,7 +306,8 @@ class VzenithMqttCamera:
         if self.faults.hang:
             return
         body = command["payload"]["body"]
-        if not self.faults.refuse and not self.faults.stuck:
+        self.boom.stuck = self.faults.stuck
+        if not self.faults.refuse:
             self.boom.pulse(body["delay"])
         answer = {
             "id": command["id"], "sn": self.serial, "name": "gpio_out", "version": "1.0", "payload": None,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, time, timedelta
 from functools import partial
 
-from adapters.simulator.people import Resident, Standing, residents
+from adapters.simulator.people import Resident, Standing, card_of, residents
 from gated.domain import CredentialKind, Holder, HourWindow, Pass, PassState
 from gated.ids import new_id
 from gated.plates import credential
@@ -32,7 +32,10 @@ def passes(people: Iterable[Resident], now: datetime, elsewhere: str) -> Iterato
             id=new_id(now),
             kind=one.kind,
             holder=Holder(one.name, one.phone),
-            credentials=(credential(CredentialKind.PLATE, one.plate),),
+            credentials=(
+                credential(CredentialKind.PLATE, one.plate),
+                credential(CredentialKind.CARD, card_of(one.plate)),
+            ),
             entrances=(elsewhere,) if one.standing is Standing.OTHER_ENTRANCE else None,
             valid_from=since,
             valid_until=until,

@@ -33,7 +33,7 @@ from gated.demo.passes import PEOPLE, issue
 from gated.demo.show import Delivery, Screen, Tally
 from gated.demo.spec import spec
 from gated.demo.subscriber import Subscriber
-from gated.demo.village import ENTRANCES, SECRET_ENV, village
+from gated.demo.village import ENTRANCES, KEY_ENV, PORTS, SECRET_ENV, village
 from gated.domain import Role
 from gated.mqtt.embedded import EmbeddedBroker, EmbeddedUnavailable
 from gated.store import Store
@@ -64,10 +64,11 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop)
     os.environ[SECRET_ENV] = secrets.token_urlsafe(24)
+    os.environ[KEY_ENV] = secrets.token_hex(16)
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, _ports(66) as ports:
+    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, _ports(PORTS) as ports:
         async with EmbeddedBroker(port=next(ports), port_311=next(ports)) as broker:
-            config = _config(folder, broker.port, ports)
+            config = _config(folder, broker, ports)
             logs.configure(config.log, values_of(config), stream=sys.stderr)
             console.print(f"正在登记 {PEOPLE} 张出入证… issuing {PEOPLE} passes…")
             token = await _fill(config, seed)
@@ -108,8 +109,14 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
 # --- its parts --------------------------------------------------------------------------------------------
 
 
-def _config(folder: str, mqtt_port: int, ports: Iterator[int]) -> SiteConfig:
-    content = village(data=folder, mqtt_port=mqtt_port, api_port=next(ports), ports=ports)
+def _config(folder: str, broker: EmbeddedBroker, ports: Iterator[int]) -> SiteConfig:
+    content = village(
+        data=folder,
+        mqtt_port=broker.port,
+        broker_port=broker.port_311,
+        api_port=next(ports),
+        ports=ports,
+    )
     return loads(yaml.safe_dump(content, allow_unicode=True), load_adapter, name="the demo's village")
 
 

@@ -26,7 +26,7 @@ import httpx
 import psutil
 import yaml
 
-from gated.demo.village import SECRET_ENV, village
+from gated.demo.village import KEY_ENV, SECRET_ENV, village
 from tests.benchmarks import path_gated
 from tests.benchmarks.path_world import CACHE, broker, end, wait_for_port
 from tests.benchmarks.report import emit, finish, note_if_busy, say
@@ -36,6 +36,7 @@ _GATED = [sys.executable, "-m", "gated"]
 _PACE = "1"  # a real day's: about a passage every two seconds
 _MB = 1e6
 _SECRET = "secret-of-the-benchmark"
+_KEY = "5ec2e70f7be8e4c1a23bd2f1e4c7a911"
 
 
 def _memory(pid: int) -> float:
@@ -57,7 +58,7 @@ def _token(config: Path) -> str:
         "-c",
         str(config),
     ]
-    environment = os.environ | {SECRET_ENV: _SECRET}
+    environment = os.environ | {SECRET_ENV: _SECRET, KEY_ENV: _KEY}
     made = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     return str(json.loads(made.stdout)["token"])
 
@@ -73,7 +74,7 @@ def _metric(port: int, token: str, name: str) -> float:
 
 @contextmanager
 def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {SECRET_ENV: _SECRET}
+    environment = os.environ | {SECRET_ENV: _SECRET, KEY_ENV: _KEY}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
