@@ -25,6 +25,7 @@ from gated.ports import (
     DeviceRefused,
     DeviceUnavailable,
     Secret,
+    Wire,
 )
 
 MAX_ANSWER = 4 * 1024 * 1024
@@ -76,8 +77,10 @@ class HttpLink:
     """The connection to one device; `async with`. Raises NotSent, NoAnswer (both DeviceUnavailable) and
     DeviceRefused; ConfigError when entered with a certificate or secret that cannot be read."""
 
-    def __init__(self, config: CameraConfig) -> None:
+    def __init__(self, config: CameraConfig, wire: Wire | None = None) -> None:
         self._config = config
+        self._wire = wire
+        self._exchanges = 0
         self._client: httpx.AsyncClient | None = None
         self._refused: str | None = None
 
@@ -122,7 +125,12 @@ class HttpLink:
                 if size > MAX_ANSWER:
                     raise NoAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
                 chunks.append(chunk)
-            return Answer(response.status_code, response.headers, b"".join(chunks))
+            answer = Answer(response.status_code, response.headers, b"".join(chunks))
+        if self._wire is not None:
+            exchange = self._begun(f"{method} {target}", body or b"")
+            kind = answer.headers.get("content-type", "")
+            self._wire("in", f"{answer.status} {kind}".rstrip(), answer.body, exchange)
+        return answer
 
     async def stream(
         self, target: str, *, silent_after_s: float, keep: int = 0
@@ -137,11 +145,14 @@ class HttpLink:
             if boundary is None:
                 raise NoAnswer(f"{target.split('?', maxsplit=1)[0]} is no stream of events")
             parts = Parts(boundary, keep=keep)
+            exchange = self._begun(f"GET {target}")
             now = asyncio.get_running_loop().time
             whole_at = now()
             try:
                 async for chunk in response.aiter_raw():
                     for part in parts.feed(chunk):
+                        if self._wire is not None:
+                            self._wire("in", f"part {part.content_type}".rstrip(), part.body, exchange)
                         yield part
                         whole_at = now()
                     if now() - whole_at > silent_after_s:  # it drips, and says nothing
@@ -149,6 +160,12 @@ class HttpLink:
             except Malformed as error:
                 raise NoAnswer(str(error)) from None
         raise NoAnswer("it closed its stream of events")
+
+    def _begun(self, what: str, body: bytes = b"") -> int:
+        self._exchanges += 1
+        if self._wire is not None:
+            self._wire("out", what, body, self._exchanges)
+        return self._exchanges
 
     @asynccontextmanager
     async def _response(

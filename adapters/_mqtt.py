@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters._camera import NoAnswer, NotSent, trust
 from gated.domain import OpeningOutcome
-from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable, Opened, Secret
+from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable, Opened, Secret, Wire
 
 MAX_PAYLOAD = 4 * 1024 * 1024
 _MOST_WAITING = 2000
@@ -73,8 +73,10 @@ class MqttLink:
         *,
         timeout_s: float = 5.0,
         keeps: bool = False,
+        wire: Wire | None = None,
     ) -> None:
         self._broker = broker
+        self._wire = wire
         self._client_id = client_id
         self._topics = list(topics)
         self._timeout = timeout_s
@@ -166,7 +168,11 @@ class MqttLink:
                 message = self._waiting.popleft()
                 if self._paused and len(self._waiting) < _MOST_WAITING // 2:
                     self._resume()
-                yield Message(message.topic, bytes(message.payload), message.retain)
+                came = Message(message.topic, bytes(message.payload), message.retain)
+                if self._wire is not None:
+                    kept = "retained " if came.retained else ""
+                    self._wire("in", f"MQTT {kept}{came.topic}", came.payload)
+                yield came
                 if self._client is not None:
                     self._client.ack(message.mid, message.qos)
             if self._lost is not None:
@@ -182,6 +188,8 @@ class MqttLink:
             raise NotSent(self._lost or "not connected to the broker")
         # QoS 0 would not tell whether it arrived; paho repeats QoS 1 only on a reconnect, and there is none
         info = client.publish(topic, payload, qos=1, retain=False)
+        if self._wire is not None:
+            self._wire("out", f"MQTT {topic}", payload)
         if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise NotSent(f"the broker cannot be reached ({info.rc.name})")
         if info.is_published():

@@ -258,12 +258,23 @@ class WatchConfig(BaseModel):
     picture: bool = True
 
 
+class RecordConfig(BaseModel):
+    """What goes over the device's wire is written down, for so many minutes from when it starts, into a file
+    in `folder`, without plates and secrets: to make a test of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    minutes: float = Field(default=10, gt=0, le=120)
+
+
 class DeviceConfig(BaseModel):
     """What every device's section has; an adapter's `Config` extends it. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     watch: tuple[WatchConfig, ...] = Field(default=(), max_length=32)
+    record: RecordConfig | None = None
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     type: str
@@ -282,13 +293,23 @@ def pushes(config: DeviceConfig) -> Secret | None:
     return token
 
 
+class Wire(Protocol):
+    """Takes down what goes over a device's wire, while it is recorded. `way`: "in" is from the device.
+    `what`: what kind of message it is, as the wire names it (request line, status, topic). `exchange`: which
+    request it belongs to, where several are under way. Headers, and with them logins, are not given to it."""
+
+    def __call__(self, way: Literal["in", "out"], what: str, data: bytes, exchange: int = 0) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceContext:
-    """What an adapter gets beside its own config: its id, a clock, and where to log what it cannot parse."""
+    """What an adapter gets beside its own config: its id, a clock, where to log what it cannot parse, and,
+    while it is recorded, where to tell what goes over its wire."""
 
     id: str
     now: Callable[[], datetime]
     unparsed: UnparsedLog
+    wire: Wire | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class DahuaCamera:
         self._config = config
         self._context = context
         self._reading = reading(config)
-        self._link = HttpLink(config.camera())
+        self._link = HttpLink(config.camera(), context.wire)
         self._entered = False
         self._info = DeviceInfo(vendor="Dahua")
         self._way = ""

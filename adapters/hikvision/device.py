@@ -109,7 +109,7 @@ class HikvisionCamera:
         self._reading = codec.Reading(
             self._zone, {str(name): direction for name, direction in config.directions.items()}
         )
-        self._link = HttpLink(config)
+        self._link = HttpLink(config, context.wire)
         self._entered = False
         self._info = DeviceInfo(vendor="Hikvision")
         self._routes: list[codec.Route] = []

@@ -219,12 +219,13 @@ class ModbusRelays:
     # --- pieces -----------------------------------------------------------------------------------------
 
     def _new_link(self) -> Link:
-        config = self._config
+        config, wire = self._config, self._context.wire
+        seconds = config.timeout_ms / 1000
         if config.serial is not None:
             line = config.serial
-            return Link(Serial(line.port, line.baud, line.parity, line.stop_bits), config.timeout_ms / 1000)
+            return Link(Serial(line.port, line.baud, line.parity, line.stop_bits), seconds, wire)
         assert config.host is not None  # noqa: S101 - Config sees to it
-        return Link(Tcp(config.host, config.port, config.framer), config.timeout_ms / 1000)
+        return Link(Tcp(config.host, config.port, config.framer), seconds, wire)
 
     def _relay(self, output: str | None) -> int | None:
         if output is None:

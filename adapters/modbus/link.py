@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
+
+from gated.ports import Wire
 
 # it reports every time-out as an error of its own; gated logs a device once down and once up
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
@@ -67,17 +70,23 @@ class Serial:
         )
 
 
+def _traced(wire: Wire, sending: bool, data: bytes) -> bytes:
+    wire("out" if sending else "in", "frame", data)
+    return data
+
+
 class Link:
     """A connection. `timeout_s`: to connect, and for each answer."""
 
-    def __init__(self, where: Tcp | Serial, timeout_s: float) -> None:
+    def __init__(self, where: Tcp | Serial, timeout_s: float, wire: Wire | None = None) -> None:
         self._where = where
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[ModbusPDU]] = set()
         self.lost = asyncio.Event()
         self._client = where.client(
-            timeout=timeout_s, retries=0, reconnect_delay=0, trace_connect=self._connection
-        )
+            timeout=timeout_s, retries=0, reconnect_delay=0, trace_connect=self._connection,
+            **({} if wire is None else {"trace_packet": partial(_traced, wire)}),
+        )  # fmt: skip
         self._timeout_s = timeout_s
         self._guard()
 

@@ -105,7 +105,9 @@ class MqttRelay:
         self._context = context
         me = f"gated-{context.id}-{secrets.token_hex(3)}"
         self._dialect = codec.DIALECTS[config.firmware](config.topic, me)
-        self._link = MqttLink(config.broker, me, self._dialect.topics, timeout_s=config.timeout_ms / 1000)
+        self._link = MqttLink(
+            config.broker, me, self._dialect.topics, timeout_s=config.timeout_ms / 1000, wire=context.wire
+        )
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._events: asyncio.Queue[DeviceEvent | DeviceError] = asyncio.Queue(_EVENTS_MOST)

@@ -25,7 +25,7 @@ from adapters.onvif.config import Config
 from adapters.onvif.envelope import DEVICE, Fault, NotSoap
 from adapters.onvif.http import Http, NoAnswer, NotSent, Reply, Untrusted
 from adapters.onvif.times import http_date, system_time
-from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable
+from gated.ports import ConfigError, DeviceRefused, DeviceUnavailable, Wire
 
 MAX_REPLY = 8 * 1024 * 1024
 LARGE = 16 * 1024  # larger replies (some 20 messages, 1 ms) are read in a thread
@@ -89,10 +89,10 @@ class Target:
 class Camera:
     """One device. `offset`: its clock minus ours; `clock_known`: whether that was measured."""
 
-    def __init__(self, config: Config, now: Callable[[], datetime]) -> None:
+    def __init__(self, config: Config, now: Callable[[], datetime], wire: Wire | None = None) -> None:
         self._config = config
         self.now = now
-        self._http = Http(config.host, config.effective_port, tls=_tls(config), max_body=MAX_REPLY)
+        self._http = Http(config.host, config.effective_port, tls=_tls(config), max_body=MAX_REPLY, wire=wire)
         self._password = config.password.value() if config.password is not None else ""
         self._challenge: http_digest.Digest | None = None
         self.offset = timedelta()

@@ -87,7 +87,7 @@ class OnvifDevice:
         return self._about
 
     async def __aenter__(self) -> Self:
-        camera = Camera(self._config, self._context.now)
+        camera = Camera(self._config, self._context.now, self._context.wire)
         self._camera = camera
         try:
             await camera.measure_clock()

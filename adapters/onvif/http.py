@@ -16,6 +16,8 @@ from typing import cast
 
 import httptools
 
+from gated.ports import Wire
+
 MAX_HEADERS = 64 * 1024
 CONNECT_S = 5.0
 _IDLE_CONNECTIONS = 2
@@ -180,8 +182,18 @@ class Http:
     """The connections to one camera. `tls`: a context, or None for plain HTTP. `max_body`: bytes of one
     answer."""
 
-    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None, max_body: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        max_body: int,
+        wire: Wire | None = None,
+    ) -> None:
         self._host = host
+        self._wire = wire
+        self._exchanges = 0
         self._port = port
         self._tls = tls
         self._max_body = max_body
@@ -202,6 +214,24 @@ class Http:
         """One exchange. `timeout_s`: seconds, over connecting and answering. `fresh`: on a new connection,
         so that a dead one is noticed before anything is sent; then it is sent at most once. Raises
         NotSent, NoAnswer."""
+        reply = await self._request(method, target, headers, body, timeout_s, fresh=fresh)
+        if self._wire is not None:
+            self._exchanges += 1
+            self._wire("out", f"{method} {target}", body, self._exchanges)
+            kind = reply.header("content-type")
+            self._wire("in", f"{reply.status} {kind}".rstrip(), reply.body, self._exchanges)
+        return reply
+
+    async def _request(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        timeout_s: float,
+        *,
+        fresh: bool,
+    ) -> Reply:
         data = self._head(method, target, headers, len(body)) + body
         deadline = asyncio.get_running_loop().time() + timeout_s
         connection = None if fresh else self._take()

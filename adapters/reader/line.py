@@ -95,6 +95,8 @@ class SerialReader:
         if not data:
             self._lost(DeviceUnavailable(f"{self._config.port} is gone: it was unplugged"))
             return
+        if self._context.wire is not None:
+            self._context.wire("in", "line", data)
         self._presence.heard()
         loop = asyncio.get_running_loop()
         self._take(self._lines.feed(data, loop.time()))

@@ -31,7 +31,7 @@ class MqttReader:
         self._silent_after = config.silent_after_s
         self._presence = Presence(config.silent_after_s or float("inf"))
         me = f"gated-{context.id}-{secrets.token_hex(3)}"
-        self._link = MqttLink(config.broker or Broker(), me, [config.topic])
+        self._link = MqttLink(config.broker or Broker(), me, [config.topic], wire=context.wire)
         self._tasks: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[Read | DeviceError] = asyncio.Queue()
 

@@ -61,6 +61,7 @@ class VzenithMqttCamera:
                 for leaf in ("up/#", "+/+/reply")
             ],
             keeps=True,
+            wire=context.wire,
         )
         self._presence = Presence(config.silent_after_s)
         self._silent_after = config.silent_after_s

@@ -11,6 +11,7 @@ from gated.api.ingest import hash_secret
 from gated.api.services import DeviceAuth
 from gated.clocks import BoxClock
 from gated.config import LoadAdapter
+from gated.devices.recording import Recording
 from gated.devices.supervised import Alarm, Site, Supervised
 from gated.logs import Unparsed
 from gated.ports import DeviceConfig, DeviceContext, Handle, Receiver, pushes
@@ -37,20 +38,27 @@ class Devices:
         self._clock = clock
         self._supervised: dict[str, Supervised] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._recordings: dict[str, Recording] = {}
         self._receivers: dict[str, tuple[Receiver, Handle, DeviceAuth]] = {}
         self._unparsed = Unparsed()
 
     def start(self, config: DeviceConfig, around: Around, *, max_body: int, drift_limit: timedelta) -> None:
         """Builds a device and begins to connect it; returns at once. Raises ConfigError."""
-        context = DeviceContext(id=config.id, now=self._clock.now, unparsed=self._unparsed)
+        site, wire = around.site, None
+        recording = Recording(config, config.record, self._clock) if config.record is not None else None
+        if recording is not None:
+            site, wire = recording.site(site), recording.wire
+        context = DeviceContext(id=config.id, now=self._clock.now, unparsed=self._unparsed, wire=wire)
         device = self._load_adapter(config.type).create(config, context)
-        one = Supervised(
-            device, config.type, around.site, around.alarm, self._clock, around.announce, drift_limit
-        )
+        one = Supervised(device, config.type, site, around.alarm, self._clock, around.announce, drift_limit)
+        if recording is not None:
+            self._recordings[config.id] = recording
+            recording.begin(device)
         token = pushes(config)
         if isinstance(device, Receiver) and token is not None:
             auth = DeviceAuth(hash_secret(token.value()), max_body)
-            self._receivers[config.id] = (device, one.handle, auth)
+            receiver = device if recording is None else recording.receiver(device)
+            self._receivers[config.id] = (receiver, one.handle, auth)
         self._supervised[config.id] = one
         around.announce(config.id, False)
         self._tasks[config.id] = asyncio.create_task(one.run(), name=f"device {config.id}")
@@ -63,6 +71,9 @@ class Devices:
         if task is not None:
             task.cancel()
             await asyncio.wait([task], timeout=_STOP_S)
+        recording = self._recordings.pop(device_id, None)
+        if recording is not None:
+            await recording.end()
 
     async def stop_all(self) -> None:
         """Disconnects all devices, at once."""
