@@ -194,7 +194,13 @@ class App:
         )
         self.allow_lists.configure(self.config.listed_devices)
         self.sightings = Sightings(
-            self.lanes, self.keeper, self.store, self.clock, self.devices.find, config.site.zone
+            self.lanes,
+            self.keeper,
+            self.store,
+            self.clock,
+            self.devices.find,
+            config.site.zone,
+            self.remembered.watched,
         )
         self.sightings.configure(config.devices, config.site.zone)
         stack.push_async_callback(self.sightings.settled, _STOP_S)
@@ -252,7 +258,9 @@ class App:
             policy=self.policies.live,
             shadow=self.policies.shadow,
             memory=remembered.memory,
-            site=SiteSurroundings(remembered.memory, remembered.lists, remembered.dwellings, self._boom),
+            site=SiteSurroundings(
+                remembered.memory, remembered.lists, remembered.dwellings, self._boom, remembered.watched
+            ),
             desk=self._desk,
             clock=self.clock,
             find=self.devices.find,

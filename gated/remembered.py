@@ -15,7 +15,8 @@ import structlog
 from sqlalchemy import Connection
 
 from gated.lists import Dwellings, Lists
-from gated.store import Store, dwellings, lists, presence
+from gated.store import Store, device_events, dwellings, lists, presence
+from gated.watched import KEPT, Watched
 from rules.memory import Memory
 
 log = structlog.get_logger()
@@ -37,6 +38,7 @@ class Remembered:
         self.memory = memory
         self.lists = Lists()
         self.dwellings = Dwellings()
+        self.watched = Watched()
         self._clock = clock
         self._listed = -1
 
@@ -51,6 +53,7 @@ class Remembered:
             self.memory.load(presence.load(conn), presence.latest_of_lanes(conn, now - _LANES_WITHIN))
             for refused in presence.refused_since(conn, now - _REFUSALS_WITHIN, _REFUSALS_MOST):
                 self.memory.passed(refused)
+            self.watched.load(device_events.since(conn, now - KEPT))
 
         await store.read(load)
         await self.follow(store)

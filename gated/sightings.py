@@ -24,6 +24,7 @@ from gated.clocks import BoxClock
 from gated.domain import AlertDraft, DeviceEvent, Observed, Severity
 from gated.ports import DeviceConfig, DeviceError, Handled, NotRecorded, Snapshots, WatchConfig
 from gated.store import device_events
+from gated.watched import Watched
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -76,13 +77,14 @@ class Sightings:
     clock: BoxClock
     find: Callable[[str], object | None]
     zone: ZoneInfo
-    _watched: dict[str, DeviceConfig] = field(default_factory=dict)
+    watched: Watched
+    _devices: dict[str, DeviceConfig] = field(default_factory=dict)
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def configure(self, devices: Iterable[DeviceConfig], zone: ZoneInfo) -> None:
         """Takes the devices of a (new) configuration."""
-        self._watched = {device.id: device for device in devices if device.watch}
+        self._devices = {device.id: device for device in devices if device.watch}
         self.zone = zone
 
     async def handle(self, event: DeviceEvent, at: datetime) -> Handled:
@@ -99,13 +101,14 @@ class Sightings:
 
     def _watched_for(self, event: Observed, at: datetime) -> bool:
         """Tells of it, unless it was told a moment ago. False if nobody watches for it."""
-        device = self._watched.get(event.device)
+        device = self._devices.get(event.device)
         if device is None or not event.active or event.initial:
             return False
         local = at.astimezone(self.zone).time()
         watch = next((one for one in device.watch if applies(one, event.what, local)), None)
         if watch is None:
             return False
+        self.watched.note(event.what, device.id, at)
         key, now = (event.device, event.what), self.clock.monotonic()
         if now - self._told.get(key, float("-inf")) < watch.quiet_ms / 1000:
             return True

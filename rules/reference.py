@@ -34,6 +34,7 @@ _SECTIONS = {
     "history": "History 历史",
     "lane": "The lane 通道",
     "site": "The site 全村",
+    "seen": "What watching devices saw 值守设备",
     "lists": "Lists 名单",
     "subject": "For sentences 用于文字",
 }

@@ -8,7 +8,7 @@ what was recorded, a test by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -41,6 +41,7 @@ class Surroundings(Protocol):
     def lists(self, credential: Credential, now: datetime) -> frozenset[ListName]: ...
     def dwelling(self, dwelling_id: str) -> Dwelling | None: ...
     def boom_is_open(self, lane: str) -> bool | None: ...
+    def seen(self, now: datetime, length: timedelta) -> Sequence[str]: ...
 
 
 class Nothing:
@@ -72,6 +73,9 @@ class Nothing:
 
     def boom_is_open(self, lane: str) -> bool | None:
         return None
+
+    def seen(self, now: datetime, length: timedelta) -> Sequence[str]:
+        return ()
 
 
 NOTHING = Nothing()

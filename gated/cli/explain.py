@@ -20,9 +20,10 @@ from gated.plates import credential as normalised
 from gated.policy import default_text, load
 from gated.policy.live import opened
 from gated.remembered import Remembered
-from gated.store import Store, passages, passes, policies, presence
+from gated.store import Store, device_events, passages, passes, policies, presence
 from gated.store.passages import PassageRow
 from gated.times import iso
+from gated.watched import KEPT
 from gated.wiring import site_names
 from rules import Situation, decide
 from rules.build import SiteNames
@@ -204,6 +205,7 @@ def dry_run(
 
         def look(conn: Connection) -> tuple[Decision, list[Candidate]]:
             known.memory.load(presence.load(conn))
+            known.watched.load(device_events.since(conn, when - KEPT, when))
             for passed in presence.since_cursor(conn):
                 known.memory.passed(passed)
             book = Passbook()
@@ -220,7 +222,7 @@ def dry_run(
                 else []
             )
             surroundings = SiteSurroundings(
-                known.memory, known.lists, known.dwellings, lambda _: BarrierPosition.UNKNOWN
+                known.memory, known.lists, known.dwellings, lambda _: BarrierPosition.UNKNOWN, known.watched
             )
             situation = Situation(
                 lane_id,

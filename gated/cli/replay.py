@@ -21,9 +21,10 @@ from gated.passbook import Passbook
 from gated.policy import default_text
 from gated.policy.live import opened
 from gated.policy.replay import Difference, Replay, Tally, count, rows
-from gated.store import Store, dwellings, lists, passes, policies
+from gated.store import Store, device_events, dwellings, lists, passes, policies
 from gated.store.tables import passages
 from gated.times import from_us, iso, to_us
+from gated.watched import KEPT, Watched
 from gated.wiring import site_names
 from rules.build import SiteNames
 
@@ -67,7 +68,7 @@ def replay(
 
     async def work(store: Store) -> Replay:
         def look(conn: Connection) -> Replay:
-            run = _prepared(conn, policy, site, against_live=against_live)
+            run = _prepared(conn, policy, site, begin, end, against_live=against_live)
             with _progress(count(conn, begin, end, lane=lane)) as advance:
                 for number, row in enumerate(rows(conn, begin, end, lane=lane), 1):
                     found = run.judge(row)
@@ -92,7 +93,9 @@ def replay(
         output.data(facts, "\n".join(_table(tally, facts, site.zone)), as_json=False)
 
 
-def _prepared(conn: Connection, policy: Any, site: SiteNames, *, against_live: bool) -> Replay:
+def _prepared(
+    conn: Connection, policy: Any, site: SiteNames, since: datetime, until: datetime, *, against_live: bool
+) -> Replay:
     """A replay with what the store knows now."""
     book, listed, homes = Passbook(), Lists(), Dwellings()
     book.load(passes.facts(conn), passes.last_change(conn))
@@ -103,7 +106,9 @@ def _prepared(conn: Connection, policy: Any, site: SiteNames, *, against_live: b
         found = policies.current(conn, "live")
         text = default_text() if found is None or found.text is None else found.text
         against, _ = opened(text, site, "the policy in force")
-    return Replay(policy, book, listed, homes, against=against)
+    watched = Watched(kept=None)
+    watched.load(device_events.since(conn, since - KEPT, until))
+    return Replay(policy, book, listed, homes, watched, against=against)
 
 
 class _progress:  # noqa: N801 - used as a function that gives a context

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gated.domain import BarrierPosition, Credential, Dwelling, ListName
 from gated.lists import Dwellings, Lists
+from gated.watched import Watched
 from rules.memory import LaneMemory, Memory, Presence
 
 
@@ -19,11 +20,13 @@ class SiteSurroundings:
         lists: Lists,
         dwellings: Dwellings,
         boom: Callable[[str], BarrierPosition],
+        watched: Watched,
     ) -> None:
         self._memory = memory
         self._lists = lists
         self._dwellings = dwellings
         self._boom = boom
+        self._watched = watched
 
     def presence(self, pass_id: str) -> Presence | None:
         """What is known of a pass's entries and exits."""
@@ -56,6 +59,10 @@ class SiteSurroundings:
     def dwelling(self, dwelling_id: str) -> Dwelling | None:
         """A registered home."""
         return self._dwellings.get(dwelling_id)
+
+    def seen(self, now: datetime, length: timedelta) -> list[str]:
+        """What watching devices saw in the time before now, as "crossed cam-road"."""
+        return self._watched.within(now, length)
 
     def boom_is_open(self, lane: str) -> bool | None:
         """Whether a lane's boom is up; None where it cannot be seen."""

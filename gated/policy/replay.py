@@ -32,6 +32,7 @@ from gated.lists import Dwellings, Lists
 from gated.passbook import Passbook, Seen
 from gated.store.tables import passages
 from gated.times import from_us, to_us
+from gated.watched import Watched
 from rules import Policy, Situation, decide
 from rules.decide import RULE_FAILED, outcome_of
 from rules.facts import TABLE, FactType
@@ -103,7 +104,8 @@ class Tally:
 
 class Replay:
     """Runs a policy over passages, one after the other. `book`, `lists`, `dwellings`: as they are now, for
-    what was not recorded. `against`: compare with what this policy says instead of what was recorded."""
+    what was not recorded; `watched`: what watching devices saw meanwhile. `against`: compare with what this
+    policy says instead of what was recorded."""
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class Replay:
         book: Passbook,
         lists: Lists | None = None,
         dwellings: Dwellings | None = None,
+        watched: Watched | None = None,
         *,
         against: Policy | None = None,
     ) -> None:
@@ -120,7 +123,11 @@ class Replay:
         self._book = book
         self._memory = Memory(policy.ground.zone)
         self._site = SiteSurroundings(
-            self._memory, lists or Lists(), dwellings or Dwellings(), lambda _: BarrierPosition.UNKNOWN
+            self._memory,
+            lists or Lists(),
+            dwellings or Dwellings(),
+            lambda _: BarrierPosition.UNKNOWN,
+            watched or Watched(),
         )
         self._candidates: dict[bytes, Candidate] = {}
         self._asked: dict[tuple[str, str, Direction], tuple[str, ...]] = {}

@@ -78,6 +78,16 @@ def page(
     ]  # fmt: skip
 
 
+def since(
+    conn: Connection, moment: datetime, until: datetime | None = None
+) -> list[tuple[str, str, datetime]]:
+    """What was seen from a moment on, until another (exclusive): what, device, when."""
+    query = select(table.c.what, table.c.device, table.c.at).where(table.c.at >= to_us(moment))
+    if until is not None:
+        query = query.where(table.c.at < to_us(until))
+    return [(row.what, row.device, from_us(row.at)) for row in conn.execute(query.order_by(table.c.n))]
+
+
 def picture(conn: Connection, n: int) -> bytes | None:
     """The picture of one; None if there is none (any more)."""
     found = conn.execute(select(table.c.picture).where(table.c.n == n)).scalar_one_or_none()

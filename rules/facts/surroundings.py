@@ -150,6 +150,21 @@ def _(case: Case) -> int:
     return case.situation.site.occupancy(case.now)
 
 
+# --- what devices saw -------------------------------------------------------------------------------------
+
+
+def _seen(name: str, length: timedelta, zh: str, en: str) -> None:
+    @fact(f"seen.{name}", FactType.STRINGS, f"过去{zh}内值守设备看到的，如 crossed cam-road",
+          f"what watching devices saw within the last {en}, as crossed cam-road")  # fmt: skip
+    def _(case: Case) -> list[str]:
+        return list(case.situation.site.seen(case.now, length))
+
+
+_seen("last_minute", _MINUTE, "一分钟", "minute")
+_seen("last_10_minutes", 10 * _MINUTE, "十分钟", "ten minutes")
+_seen("last_hour", _HOUR, "一小时", "hour")
+
+
 # --- lists ------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from gated.domain import AlertDraft, DeviceEvent, Observed, Read, Severity
 from gated.ports import DeviceConfig, DeviceUnavailable, Handled, WatchConfig
 from gated.sightings import Sightings, applies
 from gated.store import Store, device_events
+from gated.watched import Watched
 
 NOW = datetime(2026, 11, 21, 16, tzinfo=UTC)  # midnight at the site
 JPEG = b"\xff\xd8 a picture"
@@ -62,9 +64,10 @@ class Rig:
         self.alerts: list[AlertDraft] = []
         self.mono = 100.0
         self.store = store
+        self.watched = Watched()
         self.sightings = Sightings(
             self, self, store, BoxClock(NOW.timestamp, lambda: self.mono), lambda _: camera,
-            ZoneInfo("Asia/Shanghai"),
+            ZoneInfo("Asia/Shanghai"), self.watched,
         )  # fmt: skip
         config = DeviceConfig(id="cam", type="x", name="路口", watch=watch)
         self.sightings.configure([config], ZoneInfo("Asia/Shanghai"))
@@ -198,3 +201,23 @@ async def test_only_the_latest_are_kept(rig: Make, monkeypatch: pytest.MonkeyPat
     kept = await at.events()
     assert len(kept) == 10
     assert sum(event.picture for event in kept) == 3
+
+
+async def test_what_is_told_can_be_asked_for_by_rules_also_what_is_too_frequent_to_be_told(
+    rig: Make,
+) -> None:
+    at = rig(None, WatchConfig(what=("crossed",), hours="08:00-20:00"))
+    noon = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)  # at the site: midday
+    for minutes in (0, 3):
+        then = noon + timedelta(minutes=minutes)
+        await at.sightings.handle(Observed(device="cam", received_at=then, what="crossed"), then)
+    await at.sightings.handle(Observed(device="cam", received_at=noon, what="motion"), noon)
+    assert len(at.alerts) == 1
+    later = noon + timedelta(minutes=4)
+    assert at.watched.within(later, timedelta(minutes=2)) == ["crossed cam"]
+    assert at.watched.within(later, timedelta(minutes=1)) == []
+    assert at.watched.within(noon - timedelta(seconds=1), timedelta(hours=1)) == []
+    await at.sightings.settled(5)
+    kept = Watched()
+    kept.load(await at.store.read(partial(device_events.since, moment=noon)))
+    assert kept.within(later, timedelta(hours=1)) == ["crossed cam"]

@@ -173,6 +173,9 @@ class Village(Nothing):
     def refusals(self, credential: Credential, now: datetime) -> int:
         return 4
 
+    def seen(self, now: datetime, length: timedelta) -> list[str]:
+        return [f"crossed cam-{length // timedelta(minutes=1)}"]
+
 
 def test_what_the_site_knows() -> None:
     found = asked(facts(replace(VALID, dwelling_id="D1"), site=Village()))
@@ -189,6 +192,9 @@ def test_what_the_site_knows() -> None:
     )
     assert dated["pass.attestation_dates"] == ["tenancy 2026-06-01..", "work 2026-06-01..2026-11-18"]
     assert (found["lists.watch"], found["lists.block"], found["history.refusals"]) == (True, False, 4)
+    assert [found[f"seen.last_{span}"] for span in ("minute", "10_minutes", "hour")] == [
+        ["crossed cam-1"], ["crossed cam-10"], ["crossed cam-60"],
+    ]  # fmt: skip
 
 
 class Gate(Nothing):
