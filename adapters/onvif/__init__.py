@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from adapters.onvif.config import Config
 from adapters.onvif.device import OnvifDevice
+from adapters.onvif.probe import probe
 from gated.ports import DeviceContext
 
-__all__ = ["Config", "OnvifDevice", "create"]
+__all__ = ["Config", "OnvifDevice", "create", "probe"]
 
 
 def create(config: Config, context: DeviceContext) -> OnvifDevice:

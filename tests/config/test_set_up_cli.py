@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adapters import mqtt_relay
+from adapters.simulator._http import HttpServer, Request, Response
 from adapters.simulator.hikvision import HikvisionCamera
 from adapters.simulator.modbus import ModbusRelayBoard
+from adapters.simulator.onvif import OnvifCamera
 
 SITE = """\
 site: {{id: v, name: V}}
@@ -72,6 +75,53 @@ async def test_probe_with_a_login_asks_for_everything(camera: HikvisionCamera, t
     code, out, _ = await gated("devices", "probe", where, *login)
     assert "wrong user or password" in out
     assert camera.server.logins_failed == 1
+
+
+async def test_probe_of_an_onvif_camera_logs_in_nowhere(tmp_path: Path) -> None:
+    async with OnvifCamera(username="gated", password="right") as camera:
+        where = f"127.0.0.1:{camera.port}"
+        code, out, _ = await gated("devices", "probe", where, "--json")
+        assert code == 0
+        (found,) = json.loads(out)
+        assert (found["type"], found["section"]["port"]) == ("onvif", camera.port)
+        assert set(camera.requests) == {"GetSystemDateAndTime"}
+        (tmp_path / "pw").write_text("right")
+        login = ("--username", "gated", "--password-file", tmp_path / "pw")
+        code, out, _ = await gated("devices", "probe", where, *login, "--json")
+        (found,) = json.loads(out)
+        assert abs(found["clock_drift_s"]) < 5
+        assert "opens" in found["powers"]
+
+
+SHELLY = {
+    "id": "shellyplus1-a8032ab12345",
+    "gen": 2,
+    "model": "SNSW-001X16EU",
+    "ver": "1.4.4",
+    "app": "Plus1",
+}
+
+
+@pytest.mark.parametrize(
+    ("paths", "section"),
+    [
+        ({"/shelly": SHELLY}, {"firmware": "shelly", "topic": SHELLY["id"]}),
+        ({"/shelly": {"type": "SHSW-1", "mac": "A8032AB12345"}}, None),  # first generation: another wire
+        ({"/cm?cmnd=Status": {"Status": {"Topic": "tasmota_12AB34"}}},
+         {"firmware": "tasmota", "topic": "tasmota_12AB34"}),
+        ({"/cm?cmnd=Status": {"WARNING": "Need user=<username>&password=<password>"}}, None),
+        ({"/cm?cmnd=Status": {"Status": {"Topic": "a/#"}}}, None),
+        ({"/shelly": ["gen", 2]}, None),
+    ],
+)  # fmt: skip
+async def test_probe_of_a_relay_on_mqtt(paths: dict[str, object], section: dict[str, str] | None) -> None:
+    async def answer(request: Request) -> tuple[Response, None]:
+        told = paths.get(request.target)
+        return (Response(404) if told is None else Response(200, json.dumps(told).encode())), None
+
+    async with HttpServer(answer) as server:
+        found = await mqtt_relay.probe("127.0.0.1", server.port, 2)
+        assert (None if found is None else found.settings) == section
 
 
 async def test_probe_of_a_board_and_of_nothing() -> None:
