@@ -257,8 +257,10 @@ class VzenithMqttCamera:
         self._heartbeat_s = heartbeat_s
         self._plate_id = 0
         self._double = MqttDouble(
-            "127.0.0.1", port, f"vz-{serial}", [f"{self.prefix}/down/gpio_out"], self._command, **login
+            "127.0.0.1", port, f"vz-{serial}", [f"{self.prefix}/down/+"], self._command, **login
         )
+        self.list: dict[str, str] = {}
+        self.listed_most = 10_000
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -305,15 +307,30 @@ class VzenithMqttCamera:
         command = json.loads(payload)
         if self.faults.hang:
             return
-        body = command["payload"]["body"]
-        self.boom.stuck = self.faults.stuck
-        if not self.faults.refuse:
-            self.boom.pulse(body["delay"])
+        name, body = command["name"], command["payload"]["body"]
+        done = not self.faults.refuse and (
+            self._listed(body) if "operator_type" in body else self._pulsed(body)
+        )
         answer = {
-            "id": command["id"], "sn": self.serial, "name": "gpio_out", "version": "1.0", "payload": None,
-            "code": 500 if self.faults.refuse else 200,
+            "id": command["id"], "sn": self.serial, "name": name, "version": "1.0", "payload": None,
+            "code": 200 if done else 500,
         }  # fmt: skip
-        self._double.publish(f"{self.prefix}/down/gpio_out/reply", json.dumps(answer).encode())
+        self._double.publish(f"{self.prefix}/down/{name}/reply", json.dumps(answer).encode())
+
+    def _pulsed(self, body: dict[str, Any]) -> bool:
+        self.boom.stuck = self.faults.stuck
+        self.boom.pulse(body["delay"])
+        return True
+
+    def _listed(self, body: dict[str, Any]) -> bool:
+        if body["operator_type"] == "delete":
+            self.list.pop(body["plate"], None)
+            return True
+        record = body["dldb_rec"]
+        if record["plate"] not in self.list and len(self.list) >= self.listed_most:
+            return False
+        self.list[record["plate"]] = record["overdue_time"]
+        return True
 
     async def _beat(self) -> None:
         while True:

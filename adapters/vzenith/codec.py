@@ -319,24 +319,26 @@ def reply_plate(
     return orjson.dumps({"Response_AlarmInfoPlate": answer})
 
 
-def gpio_out(number: str, serial: str, output: int, milliseconds: int, now: datetime) -> bytes:
-    """The command over MQTT that closes an output; the camera times it (500 to 5000 ms)."""
+def command(number: str, serial: str, name: str, body: Mapping[str, object], now: datetime) -> bytes:
+    """A command over MQTT, in the envelope that all of them have."""
     return orjson.dumps(
         {
             "id": number,
             "sn": serial,
-            "name": "gpio_out",
+            "name": name,
             "version": "1.0",
             "timestamp": int(now.timestamp()),
-            "payload": {
-                "type": "gpio_out",
-                "body": {"delay": max(500, milliseconds), "io": output, "value": 2},
-            },
+            "payload": {"type": name, "body": body},
         }
     )
 
 
-def gpio_reply(body: bytes) -> tuple[str, Opened] | None:
+def gpio_out(output: int, milliseconds: int) -> dict[str, object]:
+    """The command that closes an output; the camera times it (500 to 5000 ms)."""
+    return {"delay": max(500, milliseconds), "io": output, "value": 2}
+
+
+def reply(body: bytes) -> tuple[str, Opened] | None:
     """The answer to a command: its number and what it means; None if it is none."""
     try:
         content = load(body)

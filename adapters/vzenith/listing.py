@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta, tzinfo
+from typing import Any
 
 from gated.ports import AllowEntry, DeviceUnavailable
 
@@ -35,6 +36,18 @@ def adding(entries: Sequence[AllowEntry], zone: tzinfo) -> Operation:
             for entry in entries
         ],
     }
+
+
+def adding_one(entry: AllowEntry, zone: tzinfo) -> Operation:
+    """`white_list_operator` over MQTT, which takes one plate at a time (as public code that sends it to
+    cameras does)."""
+    only: Any = adding([entry], zone)["white_list_data"]
+    return {"operator_type": "update_or_add", "dldb_rec": {**only[0], "time_seg_enable": 0}}
+
+
+def dropping_one(value: str) -> Operation:
+    """The same for removing a plate."""
+    return {"operator_type": "delete", "plate": value}
 
 
 def dropping(values: Sequence[str]) -> Operation:

@@ -1,26 +1,29 @@
 """A VZ camera that speaks MQTT: the same messages in an envelope, on topics of its serial number.
 
 Up: `device/{sn}/message/up/{ivs_result,keep_alive,gpio_in,barr_gate_status}`, or `{sn}/device/message/up/...`
-on some units. Down: `.../down/gpio_out`, answered on `.../gpio_out/reply` with code 200.
+on some units. Down: `.../down/gpio_out` and `.../down/white_list_operator`, answered with code 200 on the same
+topic and `/reply`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from adapters._mqtt import Message, MqttLink
 from adapters._push import FIRST_PUSH_S, Presence
-from adapters.vzenith import codec
+from adapters.vzenith import codec, listing
 from adapters.vzenith.forms import Malformed
-from gated.domain import DeviceEvent, OpeningOutcome
+from gated.domain import CredentialKind, DeviceEvent, OpeningOutcome
 from gated.ports import (
+    AllowEntry,
     DeviceContext,
     DeviceError,
     DeviceInfo,
@@ -39,7 +42,10 @@ _ANSWER_S = 2.0
 
 
 class VzenithMqttCamera:
-    """`Device` and `Barrier`."""
+    """`Device`, `Barrier` and `AllowList`; it cannot be asked what its list holds."""
+
+    list_kinds = frozenset({CredentialKind.PLATE})
+    list_batch = 20
 
     def __init__(self, config: Config, context: DeviceContext, reading: codec.Reading) -> None:
         assert config.broker is not None  # noqa: S101 - Config sees to it
@@ -65,6 +71,8 @@ class VzenithMqttCamera:
         )
         self._presence = Presence(config.silent_after_s)
         self._silent_after = config.silent_after_s
+        self.list_capacity = config.list_capacity
+        self._zone = ZoneInfo(config.timezone)
         self._answers: dict[str, asyncio.Future[Opened]] = {}
         self._events: asyncio.Queue[DeviceEvent | DeviceError] = asyncio.Queue(_EVENTS_MOST)
         self._pump: asyncio.Task[None] | None = None
@@ -118,16 +126,46 @@ class VzenithMqttCamera:
             return Opened(OpeningOutcome.REJECTED, f"{error}; nothing was sent")
         if self._pump is None or not self._presence.here:
             return Opened(OpeningOutcome.UNREACHABLE, "it is not at the broker; nothing was sent")
+        return await self._ask("gpio_out", codec.gpio_out(output, pulse.milliseconds))
+
+    async def held(self) -> frozenset[str] | None:
+        """See `gated.ports.AllowList`: no text says how to ask."""
+        return None
+
+    async def put(self, entries: Sequence[AllowEntry]) -> Sequence[str]:
+        """See `gated.ports.AllowList`; one after the other, each answered by the camera."""
+        orders = [(entry.value, listing.adding_one(entry, self._zone)) for entry in entries]
+        return await self._listed(orders)
+
+    async def drop(self, values: Sequence[str]) -> Sequence[str]:
+        """See `gated.ports.AllowList`."""
+        return await self._listed([(value, listing.dropping_one(value)) for value in values])
+
+    # --- pieces -----------------------------------------------------------------------------------------
+
+    async def _listed(self, orders: Sequence[tuple[str, listing.Operation]]) -> list[str]:
+        """The values whose orders the camera refused."""
+        if self._pump is None or not self._presence.here:
+            raise DeviceUnavailable("it is not at the broker")
+        refused = []
+        for value, operation in orders:
+            said = await self._ask("white_list_operator", operation)
+            if said.outcome is OpeningOutcome.REJECTED:
+                refused.append(value)
+            elif said.outcome is not OpeningOutcome.ACCEPTED:
+                raise DeviceUnavailable(said.detail)
+        return refused
+
+    async def _ask(self, name: str, body: Mapping[str, object]) -> Opened:
+        """One command, sent once, and what the camera answers."""
         number = secrets.token_hex(8)
-        body = codec.gpio_out(number, self._serial, output, pulse.milliseconds, self._context.now())
+        payload = codec.command(number, self._serial, name, body, self._context.now())
         answer: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
-            return await self._link.order(f"{self._prefix}/down/gpio_out", body, answer, _ANSWER_S)
+            return await self._link.order(f"{self._prefix}/down/{name}", payload, answer, _ANSWER_S)
         finally:
             self._answers.pop(number, None)
-
-    # --- pieces -----------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         try:
@@ -146,7 +184,7 @@ class VzenithMqttCamera:
         if message.topic.startswith(self._other_prefix):
             self._prefix, self._other_prefix = self._other_prefix, self._prefix
         if message.topic.endswith("/reply"):
-            said = codec.gpio_reply(message.payload)
+            said = codec.reply(message.payload)
             if said is not None and (answer := self._answers.get(said[0])) is not None and not answer.done():
                 answer.set_result(said[1])
             return

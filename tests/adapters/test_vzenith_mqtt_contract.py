@@ -127,6 +127,28 @@ async def test_units_that_order_their_topics_otherwise(broker: Mosquitto) -> Non
         assert bench.pulses() == [700]
 
 
+async def test_its_list_is_kept_over_mqtt(broker: Mosquitto) -> None:
+    async with VzenithMqttBench(broker) as bench:
+        device = bench.device()
+        async with Session(bench, device):
+            assert isinstance(device, AllowList)
+            assert bench.camera is not None
+            entries = [
+                AllowEntry(CredentialKind.PLATE, f"津A0000{number}", CLOCK, CLOCK + timedelta(days=1))
+                for number in range(4)
+            ]
+            bench.camera.listed_most = 3
+            assert list(await device.put(entries)) == ["津A00003"], "it is full, and says so"
+            assert bench.camera.list["津A00000"] == "2026-11-22 15:59:59"
+            assert list(await device.drop(["津A00000", "津A09999"])) == []
+            assert set(bench.camera.list) == {"津A00001", "津A00002"}
+            assert await device.held() is None
+            bench.faults.hang = True
+            with pytest.raises(DeviceUnavailable):
+                await device.drop(["津A00001"])
+        assert bench.pulses() == [], "a change of the list opens nothing"
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
