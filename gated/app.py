@@ -36,6 +36,7 @@ from gated.background import Background, kept_running
 from gated.clocks import BoxClock
 from gated.config import Changes, LoadAdapter, SiteConfig, diff
 from gated.devices import Around, Devices
+from gated.district import Forwarder
 from gated.domain import (
     BarrierPosition,
     Decision,
@@ -60,7 +61,7 @@ from gated.sightings import Sightings
 from gated.store import Store, alerts, openings, outbox, passages, passes
 from gated.store.passages import PassageRow
 from gated.store.records import OpeningRecord
-from gated.wiring import lane_settings, load_adapter, site_names
+from gated.wiring import lane_settings, load_adapter, site_names, told_district
 from rules.memory import Memory
 
 log = structlog.get_logger()
@@ -140,6 +141,7 @@ class App:
         self.mqtt: Mqtt
         self.allow_lists: AllowLists
         self.sightings: Sightings
+        self.district: Forwarder
         self.served: Served
         self._desk: AlertDesk
 
@@ -204,6 +206,8 @@ class App:
         )
         self.sightings.configure(config.devices, config.site.zone)
         stack.push_async_callback(self.sightings.settled, _STOP_S)
+        self.district = Forwarder(self.store, self.clock, self.keeper)
+        self.district.configure(told_district(config))
         self.background = Background(
             self.store,
             self.clock,
@@ -226,6 +230,7 @@ class App:
         stack.push_async_callback(self.devices.stop_all)
         stack.push_async_callback(self.lanes.settled, _STOP_S)
         await stack.enter_async_context(kept_running(self.allow_lists.run, "allow-lists"))
+        await stack.enter_async_context(kept_running(self.district.run, "district"))
         # the last to start and the first to stop: whoever pushes finds everything there
         self.served = await stack.enter_async_context(
             serve(create_api(services), host=config.api.host, port=config.api.port)
@@ -437,6 +442,8 @@ class App:
         self._site_configured()
         self.allow_lists.configure(self.config.listed_devices)
         self.sightings.configure(self.config.devices, self.config.site.zone)
+        if "district" in changes.sections:
+            self.district.configure(told_district(self.config))
         log.info(
             "reloaded", devices_added=changes.devices_added, devices_removed=changes.devices_removed,
             devices_changed=changes.devices_changed, lanes_added=changes.lanes_added,

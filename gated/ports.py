@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gated.domain import BarrierPosition, CredentialKind, DeviceEvent, OpeningOutcome
+from gated.domain import BarrierPosition, CredentialKind, DeviceEvent, Direction, OpeningOutcome
 
 
 class DeviceError(Exception):
@@ -332,6 +332,37 @@ class AdapterModule(Protocol):
     Config: type[Any]
 
     def create(self, config: Any, context: DeviceContext) -> Device: ...
+
+
+# --- a platform that wants the passages ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SentPassage:
+    """What a platform of the district is told of a passage: no name, no phone, no pass, no picture.
+
+    `at`: UTC. `lane`: the platform's own number of the lane. `color`: of the plate, as in `Read.details`,
+    empty if unknown."""
+
+    id: str
+    plate: str
+    at: datetime
+    lane: str
+    direction: Direction
+    color: str = ""
+
+
+class Platform(Protocol):
+    """A connection to such a platform, entered (`async with`): logged in. Raises device errors."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def send(self, passages: Sequence[SentPassage]) -> Mapping[str, str]:
+        """Sends them; those that it will never take, by id, with its words. If it raises, nobody knows which
+        arrived: they are sent again, and look the same."""
 
 
 # --- lists that devices keep for when gated is down -------------------------------------------------------

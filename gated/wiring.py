@@ -7,9 +7,11 @@ import importlib
 import importlib.util
 import re
 from datetime import timedelta
+from functools import partial
 
 from gated.actuation import BarrierSettings
 from gated.config import LaneConfig, SiteConfig, UnknownDeviceType
+from gated.district import Told
 from gated.domain import Text
 from gated.lane import InputRef, LaneSettings, PositionRef
 from gated.ports import AdapterModule
@@ -35,6 +37,16 @@ def load_adapter(type_: str) -> AdapterModule:
         raise UnknownDeviceType(type_, tuple(adapter_types()))
     module: AdapterModule = importlib.import_module(f"adapters.{type_}")
     return module
+
+
+def told_district(config: SiteConfig) -> Told | None:
+    """The platform of the district that is told of passages, if there is one."""
+    district = config.district
+    if district is None:
+        return None
+    from adapters.gat1400.platform import DistrictPlatform
+
+    return Told(partial(DistrictPlatform, district, config.site.zone), district.lanes)
 
 
 def site_names(config: SiteConfig) -> SiteNames:

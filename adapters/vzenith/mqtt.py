@@ -1,8 +1,8 @@
 """A VZ camera that speaks MQTT: the same messages in an envelope, on topics of its serial number.
 
 Up: `device/{sn}/message/up/{ivs_result,keep_alive,gpio_in,barr_gate_status}`, or `{sn}/device/message/up/...`
-on some units. Down: `.../down/gpio_out` and `.../down/white_list_operator`, answered with code 200 on the same
-topic and `/reply`.
+on some units. Down: `.../down/gpio_out` and `.../down/white_list_operator`, answered with code 200 on the
+same topic and `/reply`.
 """
 
 from __future__ import annotations

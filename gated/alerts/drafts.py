@@ -133,6 +133,21 @@ def opened_alone(device: str, credential: str, why: Text) -> AlertDraft:
     )
 
 
+def district_away(why: str) -> AlertDraft:
+    """The platform of the district cannot be told of passages."""
+    return AlertDraft(
+        severity=Severity.NOTICE,
+        reason="district_away",
+        text=Text(
+            f"无法向上级平台报送过车记录：{why}。记录保留在本机，恢复后自动补报。",
+            f"The platform of the district cannot be told of passages: {why}. They are kept, and told later.",
+        ),
+        fold_key="site|district",
+        lasting=True,
+        grid="site",
+    )
+
+
 def sighted(device: str, name: str, what: str, severity: Severity, grid: str | None) -> AlertDraft:
     """A device that watches saw something that people want to be told of."""
     zh, en = _SEEN.get(what, (what, what.replace("_", " ")))

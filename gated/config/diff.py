@@ -14,8 +14,8 @@ _RESTART = ("site.id", "store", "api", "mqtt")
 @dataclass(frozen=True, slots=True)
 class Changes:
     """Ids in the order of their file. `sections`: other top-level sections that differ and take effect at
-    once (site, log, clock, policy, grids, entrances). `restart`: dotted names of values that differ and keep
-    their old value until the daemon is started anew."""
+    once (site, log, clock, policy, district, grids, entrances). `restart`: dotted names of values that differ
+    and keep their old value until the daemon is started anew."""
 
     devices_added: tuple[str, ...] = ()
     devices_removed: tuple[str, ...] = ()
@@ -47,8 +47,8 @@ def diff(old: SiteConfig, new: SiteConfig) -> Changes:
     )
     sections = tuple(
         name
-        for name in ("site", "log", "clock", "policy", "grids", "entrances")
-        if getattr(old, name) != getattr(new, name)
+        for name in ("site", "log", "clock", "policy", "district", "grids", "entrances")
+        if getattr(old, name) != getattr(new, name) or old._secrets.get(name) != new._secrets.get(name)
     )
     return Changes(*devices, *lanes, sections, tuple(_restart(old, new)))
 

@@ -35,6 +35,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "log": models.LogSettings,
     "clock": models.ClockSettings,
     "policy": models.PolicySettings,
+    "district": models.DistrictSettings,
     "defaults": models.Defaults,
 }
 _REQUIRED = ("site", "store", "grids", "entrances", "lanes", "devices")
@@ -81,7 +82,7 @@ class _Loader:
             for name, model in _SECTIONS.items()
             if self._data.get(name) is not None
         }
-        defaults = sections.get("defaults")
+        defaults, district = sections.get("defaults"), sections.get("district")
         lane_defaults = (
             self._data["defaults"].get("lane") or {} if isinstance(defaults, models.Defaults) else {}
         )
@@ -91,6 +92,7 @@ class _Loader:
             lanes=self._items("lanes", models.LaneConfig, lane_defaults),
             devices=self._devices(),
             ids={name: self._ids(name) for name in _LISTS},
+            told_lanes=district.lanes if isinstance(district, models.DistrictSettings) else (),
         )
         for finding in check(parts):
             self._note(finding)
@@ -103,6 +105,7 @@ class _Loader:
         config = SiteConfig.model_validate({**sections, **lists})
         config._secrets = {
             "mqtt": fingerprint(config.mqtt),
+            "district": fingerprint(config.district),
             **{f"devices.{device.id}": fingerprint(device) for device in config.devices},
         }
         return config

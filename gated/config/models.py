@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 from gated.domain import Direction
+from gated.ports import Secret
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -137,6 +139,31 @@ class ClockSettings(Section):
     """`drift_limit_ms`: how far a device's clock may be from ours before an alert is raised."""
 
     drift_limit_ms: Milliseconds = Field(default=5000, ge=100, le=86_400_000)
+
+
+def _district_number(value: str) -> str:
+    if not (len(value) == 20 and value.isascii() and value.isdigit()):
+        raise ValueError("must be the 20 digits that the platform gave it")
+    return value
+
+
+DistrictNumber = Annotated[str, BeforeValidator(str), AfterValidator(_district_number)]
+
+
+class DistrictSettings(Section):
+    """A platform of the district (视图库, GA/T 1400) that is told of plates. Nothing is sent without this
+    section, and of no lane that `lanes` does not give the platform's number of. `number`: the platform's
+    number of gated itself; `username`: the same, unless it is given. `certificate`: a PEM file with the one
+    certificate that the platform must present; without it the system's authorities decide."""
+
+    url: str = Field(pattern=r"^https?://[^/\s]+(/[^\s?#]*)?$", max_length=255)
+    number: DistrictNumber
+    username: str | None = Field(default=None, min_length=1, max_length=64)
+    password: Secret
+    certificate: Path | None = None
+    lanes: dict[Id, DistrictNumber] = Field(min_length=1)
+    keepalive_s: float = Field(default=45, ge=5, le=300)
+    timeout_ms: Milliseconds = Field(default=10_000, ge=100, le=60_000)
 
 
 class PolicySettings(Section):

@@ -34,6 +34,7 @@ class Parts:
     lanes: Mapping[int, LaneConfig]
     devices: Mapping[int, DeviceConfig]
     ids: Mapping[str, list[tuple[int, str]]]
+    told_lanes: Collection[str] = ()
 
 
 def check(parts: Parts) -> Iterator[Finding]:
@@ -49,6 +50,8 @@ def check(parts: Parts) -> Iterator[Finding]:
         for path, device in _named_devices(index, lane):
             yield from _reference(path, device, "device", known["devices"])
     yield from _one_owner(parts.lanes)
+    for lane_id in parts.told_lanes:
+        yield from _reference(("district", "lanes", lane_id), lane_id, "lane", known["lanes"])
     for index, watching in parts.devices.items():
         for number, watch in enumerate(watching.watch):
             if watch.grid is not None:

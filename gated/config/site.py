@@ -11,6 +11,7 @@ from gated.config.models import (
     ApiSettings,
     ClockSettings,
     Defaults,
+    DistrictSettings,
     EntranceConfig,
     GridConfig,
     LaneConfig,
@@ -37,6 +38,7 @@ class SiteConfig(Section):
     log: LogSettings = LogSettings()
     clock: ClockSettings = ClockSettings()
     policy: PolicySettings = PolicySettings()
+    district: DistrictSettings | None = None
     defaults: Defaults = Defaults()
     grids: tuple[GridConfig, ...]
     entrances: tuple[EntranceConfig, ...]

@@ -44,7 +44,8 @@ counters = Table(
 )
 """`passes`: the number of the last change of a pass. `presence`: the passage up to which the table of
 presence is written. `register`: the number of the last change of a dwelling or a list. `published`: the
-outbox id up to which all messages were acknowledged. `settled`: the passage up to which openings were settled
+outbox id up to which all messages were acknowledged. `district`: the passage up to which a platform of the
+district was told, once it was configured. `settled`: the passage up to which openings were settled
 at a start."""
 
 passes = Table(
