@@ -328,6 +328,7 @@ class App:
         self.metrics.watch(
             store_queue=lambda: self.store.depth,
             outbox_backlog=lambda: self.background.outbox_backlog,
+            district_connected=lambda: self.district.connected,
             loop_lag_seconds=lambda: self.background.loop_lag_s,
             devices_online=lambda: self.devices.online,
             devices_configured=lambda: len(self.devices),

@@ -287,6 +287,15 @@ class PushConfig(DeviceConfig):
     token: Secret
 
 
+class NumberedConfig(PushConfig):
+    """A device that pushes to `/VIID/...` of gated (GA/T 1400), for it can be given no other path. `number`:
+    how it names itself, 20 digits; it registers with HTTP Digest as `username` (its number, if it is not
+    given) and `token` as its password."""
+
+    number: str = Field(pattern=r"^[0-9]{20}$")
+    username: str | None = Field(default=None, min_length=1, max_length=64)
+
+
 def pushes(config: DeviceConfig) -> Secret | None:
     """The token with which this device pushes to `/ingest/{id}`; None if it does not push."""
     token: Secret | None = getattr(config, "token", None)

@@ -24,6 +24,7 @@ from gated.api import (
     problems,
     register,
     site,
+    viid,
 )
 from gated.api.auth import Authenticator
 from gated.api.guard import Guard, explained, respond
@@ -43,7 +44,7 @@ class App:
         self.api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        if scope["type"] == "http" and scope["path"].startswith((PREFIX, viid.PREFIX)):
             await self.ingest(scope, receive, send)
         else:
             await self.api(scope, receive, send)

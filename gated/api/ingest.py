@@ -5,7 +5,8 @@ the device's `Receiver`, answer. It answers only after the receiver returned, th
 device that was not answered sends again. It parses no body: that is the adapter's.
 
 The secret may come as `Authorization: Bearer`, as the password of Basic, as `X-Device-Token`, or as `?key=`,
-for many cameras can be given nothing but a URL. It is not passed on to the adapter.
+for many cameras can be given nothing but a URL. It is not passed on to the adapter. Devices of GA/T 1400 know
+only `/VIID/...` and digest: see `gated.api.viid`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 
 import structlog
 
-from gated.api import problems
+from gated.api import problems, viid
 from gated.api.exchange import EXCHANGE, Exchange, PeerGone
 from gated.api.limits import FailureLimiter, peer_key
 from gated.api.problems import Problem
@@ -65,10 +66,14 @@ class Ingest:
         self._body_s = body_s
         self._in_flight: dict[str, int] = {}
         self._held = 0
+        self._viid = viid.Sessions()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope["extensions"].pop(EXCHANGE)
-        device_id, _, rest = scope["path"][len(PREFIX) :].partition("/")
+        path: str = scope["path"]
+        device_id, _, rest = path[len(PREFIX) :].partition("/")
+        if path.startswith(viid.PREFIX):
+            device_id, rest = self._who(dict(scope["headers"])), path[1:]
         try:
             reply = await self._answer(device_id, rest, scope, exchange)
         except Problem as problem:
@@ -98,10 +103,13 @@ class Ingest:
         client = scope.get("client")
         peer = client[0] if client else ""
         fields: dict[bytes, bytes] = dict(scope["headers"])
-        secret = _presented(
-            fields.get(b"authorization", b""), fields.get(b"x-device-token", b""), scope["query_string"]
-        )
-        receiver, handle, auth = self._authenticate(device_id, secret, peer)
+        if scope["path"].startswith(viid.PREFIX):
+            receiver, handle, auth = self._registered(device_id, scope, fields, peer)
+        else:
+            secret = _presented(
+                fields.get(b"authorization", b""), fields.get(b"x-device-token", b""), scope["query_string"]
+            )
+            receiver, handle, auth = self._authenticate(device_id, secret, peer)
 
         busy = self._in_flight.get(device_id, 0)
         if busy >= self._max_in_flight:
@@ -138,6 +146,46 @@ class Ingest:
                 self._in_flight[device_id] = left
             else:
                 del self._in_flight[device_id]
+
+    def _who(self, fields: dict[bytes, bytes]) -> str:
+        """The device that says who it is, or logs in; empty if there is no such device."""
+        named = fields.get(b"user-identify", b"").decode("latin-1").strip()
+        user = viid.username_of(fields.get(b"authorization", b"").decode("latin-1"))
+        return self._services.devices.numbered(named or user) or ""
+
+    def _registered(
+        self, device_id: str, scope: Scope, fields: dict[bytes, bytes], peer: str
+    ) -> tuple[Receiver, Handle, DeviceAuth]:
+        """The receiver of a device that has registered, or does so now. Raises a Problem: 401 with a
+        challenge, 429."""
+        found = self._services.devices.receiver(device_id)
+        if self._limiter and (wait := self._limiter.wait((peer_key(peer), device_id), time.monotonic())):
+            raise problems.too_many_failures(wait)
+        proof = None if found is None else found[2].digest
+        authorization = fields.get(b"authorization", b"").decode("latin-1")
+        if found is not None and proof is not None:
+            target = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+            if scope["query_string"]:
+                target += "?" + scope["query_string"].decode("latin-1")
+            asked = scope["path"].removeprefix(viid.PREFIX)
+            if asked == viid.REGISTER:
+                known = self._viid.registers(proof, scope["method"], target, authorization, peer)
+            else:
+                known = self._viid.knows(proof.number, peer)
+            if asked == viid.UNREGISTER:
+                self._viid.forget(proof.number, peer)
+            if known:
+                return found
+        if authorization:
+            self._services.metrics.auth_failure("ingest")
+            if self._limiter.failed((peer_key(peer), device_id), time.monotonic()):
+                log.warning("push_refused", device=device_id or "unknown", peer=peer)
+        raise Problem(
+            problems.UNAUTHORIZED,
+            "Register first (POST /VIID/System/Register), with HTTP Digest.",
+            "请先注册（POST /VIID/System/Register，HTTP 摘要认证）。",
+            headers={"WWW-Authenticate": self._viid.challenge()},
+        )
 
     def _authenticate(self, device_id: str, secret: bytes, peer: str) -> tuple[Receiver, Handle, DeviceAuth]:
         """The device's receiver. Raises a Problem: 401 for a wrong secret and for a device that does not

@@ -80,6 +80,9 @@ class Metrics:
         self.mqtt_connected = Gauge(
             "gated_mqtt_connected", "1 while the broker is connected", registry=self.registry
         )
+        self.district_connected = Gauge(
+            "gated_district_connected", "1 while the district's platform can be told", registry=self.registry
+        )
         self.passes_live = Gauge(
             "gated_passbook_credentials", "Credentials in the passbook", registry=self.registry
         )
@@ -133,6 +136,7 @@ class Metrics:
         devices_online: Callable[[], float] | None = None,
         devices_configured: Callable[[], float] | None = None,
         mqtt_connected: Callable[[], float] | None = None,
+        district_connected: Callable[[], float] | None = None,
         passes_live: Callable[[], float] | None = None,
     ) -> None:
         """Functions that are asked when `/metrics` is rendered, instead of gauges that are set."""
@@ -143,6 +147,7 @@ class Metrics:
             (self.devices_online, devices_online),
             (self.devices_configured, devices_configured),
             (self.mqtt_connected, mqtt_connected),
+            (self.district_connected, district_connected),
             (self.passes_live, passes_live),
         ):
             if function is not None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gated.api.metrics import Metrics
+from gated.api.viid import DigestLogin
 from gated.domain import Candidate, Credential, Decision
 from gated.ports import Handle, Receiver
 from gated.status import DeviceStatus, LaneStatus
@@ -44,10 +45,12 @@ class LaneControl(Protocol):
 @dataclass(frozen=True, slots=True)
 class DeviceAuth:
     """What a pushing device must present. `secret_hash`: SHA-256 of the secret's UTF-8 bytes (`hash_secret`).
-    `max_body`: bytes of a push, at most."""
+    `max_body`: bytes of a push, at most. `digest`: set for a device that pushes to `/VIID/` instead of its
+    own address, and how it logs in there."""
 
     secret_hash: bytes
     max_body: int = 4 * 1024 * 1024
+    digest: DigestLogin | None = None
 
 
 class DeviceControl(Protocol):
@@ -58,6 +61,10 @@ class DeviceControl(Protocol):
     def receiver(self, device_id: str) -> tuple[Receiver, Handle, DeviceAuth] | None:
         """How a push of this device is authenticated and handled; None if no such device pushes. Asked for
         every push: it must be a look-up, no more."""
+        ...
+
+    def numbered(self, number: str) -> str | None:
+        """The device that calls itself so, or logs in as that user, at `/VIID/`; a look-up."""
         ...
 
 

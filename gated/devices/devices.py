@@ -9,12 +9,13 @@ from datetime import timedelta
 
 from gated.api.ingest import hash_secret
 from gated.api.services import DeviceAuth
+from gated.api.viid import DigestLogin, login
 from gated.clocks import BoxClock
 from gated.config import LoadAdapter
 from gated.devices.recording import Recording
 from gated.devices.supervised import Alarm, Site, Supervised
 from gated.logs import Unparsed
-from gated.ports import DeviceConfig, DeviceContext, Handle, Receiver, pushes
+from gated.ports import DeviceConfig, DeviceContext, Handle, NumberedConfig, Receiver, pushes
 from gated.status import DeviceStatus
 
 _STOP_S = 2.0
@@ -40,6 +41,7 @@ class Devices:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recordings: dict[str, Recording] = {}
         self._receivers: dict[str, tuple[Receiver, Handle, DeviceAuth]] = {}
+        self._numbered: dict[str, str] = {}
         self._unparsed = Unparsed()
 
     def start(self, config: DeviceConfig, around: Around, *, max_body: int, drift_limit: timedelta) -> None:
@@ -56,7 +58,7 @@ class Devices:
             recording.begin(device)
         token = pushes(config)
         if isinstance(device, Receiver) and token is not None:
-            auth = DeviceAuth(hash_secret(token.value()), max_body)
+            auth = DeviceAuth(hash_secret(token.value()), max_body, self._digest(config, token.value()))
             receiver = device if recording is None else recording.receiver(device)
             self._receivers[config.id] = (receiver, one.handle, auth)
         self._supervised[config.id] = one
@@ -66,6 +68,7 @@ class Devices:
     async def stop(self, device_id: str) -> None:
         """Disconnects a device and forgets it."""
         self._receivers.pop(device_id, None)
+        self._numbered = {name: id_ for name, id_ in self._numbered.items() if id_ != device_id}
         self._supervised.pop(device_id, None)
         task = self._tasks.pop(device_id, None)
         if task is not None:
@@ -83,6 +86,17 @@ class Devices:
         """The device, if a command may be handed to it now."""
         one = self._supervised.get(device_id)
         return one.device if one is not None and one.commandable else None
+
+    def numbered(self, number: str) -> str | None:
+        """The device that calls itself so, or logs in as that user, at `/VIID/`."""
+        return self._numbered.get(number)
+
+    def _digest(self, config: DeviceConfig, password: str) -> DigestLogin | None:
+        if not isinstance(config, NumberedConfig):
+            return None
+        username = config.username or config.number
+        self._numbered |= {config.number: config.id, username: config.id}
+        return login(config.number, username, password)
 
     def statuses(self) -> list[DeviceStatus]:
         return [one.status() for one in self._supervised.values()]

@@ -72,6 +72,9 @@ class Devices:
 
         return self.camera, handle, DeviceAuth(hash_secret(SECRET), MAX_BODY)
 
+    def numbered(self, number: str) -> str | None:
+        return None
+
     def statuses(self) -> list[Any]:
         return []
 
