@@ -110,7 +110,10 @@ async def _read_response(reader: asyncio.StreamReader) -> tuple[Response, bool]:
         await reader.readuntil(b"\r\n")
     else:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Response(status, body, headers.get("content-type", "")), headers.get("connection") != "close"
+    return (
+        Response(status, body, headers.get("content-type", ""), headers),
+        headers.get("connection") != "close",
+    )
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

@@ -197,6 +197,16 @@ def _osdp(given: Any, around: Around) -> Simulated:
     return Simulated(_Plugged(reader, Path(given.port)), see)
 
 
+def _gat1400(given: Any, around: Around) -> Simulated:
+    from adapters.simulator.gat1400 import Gat1400Camera
+
+    camera = Gat1400Camera(
+        around.ingest, number=given.number, username=given.username, password=given.token.value(),
+        keepalive_s=_HEARTBEAT_S, faults=around.faults,
+    )  # fmt: skip
+    return Simulated(camera, camera.see)
+
+
 BUILDERS: Mapping[str, Build] = {
     "onvif": _onvif,
     "modbus": _modbus,
@@ -207,6 +217,7 @@ BUILDERS: Mapping[str, Build] = {
     "mqtt_relay": _mqtt_relay,
     "reader": _reader,
     "osdp": _osdp,
+    "gat1400": _gat1400,
 }
 
 

@@ -188,6 +188,19 @@ def _onvif_and_board(place: _Place) -> _Made:
     return _each(lane, [board])
 
 
+def _gat1400_and_board(place: _Place) -> _Made:
+    board = _relay_board(f"relay-{place.entrance}", next(place.ports))
+
+    def lane(way: str, output: str) -> _Way:
+        camera = {
+            "id": f"cam-{place.entrance}-{way}", "type": "gat1400", **_PUSHES,
+            "number": f"3101150000119000000{output}", "silent_after_s": 15,
+        }  # fmt: skip
+        return _Way((camera,), _by_board(board, camera, output))
+
+    return _each(lane, [board])
+
+
 def _onvif_and_mqtt_relays(place: _Place) -> _Made:
     def lane(way: str, _: str) -> _Way:
         camera = _onvif(f"cam-{place.entrance}-{way}", next(place.ports))
@@ -235,7 +248,7 @@ AT: Mapping[str, Callable[[_Place], _Made]] = {
     "north": _dahua,
     "market": _onvif_and_board,
     "school": _webhook,
-    "canal": _onvif_and_board,
+    "canal": _gat1400_and_board,
     "station": _onvif_and_mqtt_relays,
     "temple": _readers_and_mqtt_relays,
     "factory": _osdp_and_board,
