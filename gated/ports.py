@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gated.domain import BarrierPosition, CredentialKind, DeviceEvent, Direction, OpeningOutcome
 
@@ -240,6 +241,18 @@ class Secret(BaseModel):
         if not found:
             raise ConfigError(f"the secret file {self.file} is empty")
         return found
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError(f"no time zone is called {name!r}; write it like Asia/Shanghai") from None
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_zone)]
+"""The name of a time zone that this box knows."""
 
 
 class WatchConfig(BaseModel):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
+
+from adapters.simulator._switch import Switched
 
 _MAX_HEAD = 65536
 
@@ -125,7 +125,7 @@ Handler = Callable[[Request], Awaitable[tuple[Response, Callable[[bool], None] |
 """Answers a request: a response and, optionally, whom to tell whether it was sent; None hangs up."""
 
 
-class Server(ABC):
+class Server(Switched):
     """Listens on loopback, and serves each connection with `_one` until that says no. `port` stays over
     `stop` and `start`. Bodies up to `max_body`; `most` connections at once, more are hung up on."""
 
@@ -152,15 +152,6 @@ class Server(ABC):
     @property
     def url(self) -> str:
         return f"http://{self._host}:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Listens; on the same port as before if it was stopped."""

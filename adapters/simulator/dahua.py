@@ -13,14 +13,14 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from adapters.simulator._dahua_rpc2 import Rpc2Server
 from adapters.simulator._dahua_wire import JPEG, attached, codes_of, part, snapped, text
 from adapters.simulator._http import HttpPoster, Request, Response
 from adapters.simulator._stream import CameraServer, Stream
+from adapters.simulator._switch import Switched
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 
@@ -29,7 +29,7 @@ _UUID = "9f0c0000-0000-4000-8000-00000000d00a"
 _KINDS = ("DeviceInfo", "KeepAlive", "TollgateInfo")
 
 
-class DahuaCamera:
+class DahuaCamera(Switched):
     """One camera. `cgi`, `rpc2`: the ways to be opened that its firmware has. `push_to`: ingest URLs by the
     kind of push, instead of streams. `pulse_ms`: how long its barrier contact is closed. `list`: its
     allow-list, record number to plate and end. `paging`: False if its firmware begins every page at the
@@ -73,15 +73,6 @@ class DahuaCamera:
         self._beat: asyncio.Task[None] | None = None
         self._numbers = iter(range(1, 1_000_000))
         self._events = iter(range(41, 1_000_000))
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Switched on; on the same port as before."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from adapters.simulator._http import HttpPoster, Request, Response
 from adapters.simulator._stream import CameraServer
+from adapters.simulator._switch import Switched
 from adapters.simulator.faults import Faults
 
 _ZONE = timezone(timedelta(hours=8))
@@ -24,7 +25,7 @@ _TYPE = "application/VIID+JSON"
 NUMBER = "31011500001190000001"
 
 
-class Gat1400Camera:
+class Gat1400Camera(Switched):
     """A camera. `url`: where `/VIID/...` is; `query`: added to each path. It registers by digest as
     `username`, if it is asked to. `answers`: the latest statuses and bodies."""
 
@@ -48,15 +49,6 @@ class Gat1400Camera:
         self._registered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Switched on."""

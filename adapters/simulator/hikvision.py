@@ -12,14 +12,14 @@ import re
 import uuid
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta, timezone
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
 from adapters import _xml
 from adapters.simulator._http import HttpPoster, Request, Response
 from adapters.simulator._stream import CameraServer, Stream
+from adapters.simulator._switch import Switched
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 from gated.domain import BarrierPosition
@@ -35,7 +35,7 @@ _STATUS = """<ResponseStatus version="2.0" xmlns="http://www.hikvision.com/ver20
 <subStatusCode>{sub}</subStatusCode></ResponseStatus>"""
 
 
-class HikvisionCamera:
+class HikvisionCamera(Switched):
     """One camera. `gate`: the way to its barrier that its firmware has ("barrierGate", "barrierGateCtrl",
     "output"). `push_to`: an ingest URL, instead of the stream. `pulse_ms`: how long its barrier contact is
     closed. `list`: its allow-list, plate to (id, type, end)."""
@@ -73,15 +73,6 @@ class HikvisionCamera:
     def server(self) -> CameraServer:
         """Its HTTP server: port, requests, failed logins."""
         return self._server
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         await self._server.start()

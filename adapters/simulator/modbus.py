@@ -11,9 +11,9 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
+from adapters.simulator._switch import Switched
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 
@@ -30,7 +30,7 @@ class Pulse:
     at: float
 
 
-class ModbusRelayBoard:
+class ModbusRelayBoard(Switched):
     """`async with ModbusRelayBoard() as board: board.port`. `relays` and `inputs`: how many.
 
     `pulses` records every timed command, and every other time that a relay was closed when it opens;
@@ -64,15 +64,6 @@ class ModbusRelayBoard:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Listens; on the same port as before if it was stopped."""

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 from lxml import etree
 
 from adapters.simulator import onvif_soap as soap
+from adapters.simulator._switch import Switched
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 from adapters.simulator.onvif_doors import DoorOpening, Doors
@@ -49,7 +50,7 @@ class _Relay:
     idle: str = "closed"
 
 
-class OnvifCamera:
+class OnvifCamera(Switched):
     """A camera with plates, inputs and relays, and a controller with doors and access points.
 
     `async with OnvifCamera() as camera: camera.port`.
@@ -111,15 +112,6 @@ class OnvifCamera:
         }
 
     # --- life -----------------------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Listens; on the same port as before if it was stopped, with no memory of subscriptions."""

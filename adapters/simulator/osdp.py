@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tty
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from adapters.osdp.panel import library
+from adapters.simulator._switch import Switched
 from adapters.simulator.faults import Faults
 
 
@@ -43,7 +43,7 @@ class _Wire:
         """Nothing is kept back."""
 
 
-class OsdpReader:
+class OsdpReader(Switched):
     """`async with OsdpReader(key=...) as reader: reader.path`. `address`: 0 to 126; `key`: 16 bytes, or None
     for a reader without secure channel. `path` is the line's other end, the same as long as it is plugged in.
     Faults: `hang` answers nothing; `twice` reports a card twice; `die_mid_message` stops in a reply."""
@@ -55,15 +55,6 @@ class OsdpReader:
         self._osdp = library()
         self._ends: tuple[int, int] | None = None
         self._device: Any = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Plugged in and switched on."""

@@ -7,19 +7,19 @@ import contextlib
 import json
 import os
 import tty
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Literal, Self
+from abc import abstractmethod
+from typing import Literal
 from urllib.parse import urlencode
 
 from adapters.simulator._http import HttpPoster
 from adapters.simulator._mqtt import MqttDouble
+from adapters.simulator._switch import Switched
 from adapters.simulator.faults import Faults
 
 Form = Literal["text", "json", "form"]
 
 
-class Reader(ABC):
+class Reader(Switched):
     """What all of them do. `heartbeat` is sent every `heartbeat_s`, 0 is never. Faults: `hang` says nothing
     any more, heartbeats neither."""
 
@@ -27,15 +27,6 @@ class Reader(ABC):
         self.faults = faults or Faults()
         self._heartbeat, self._heartbeat_s = heartbeat, heartbeat_s
         self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Switched on."""

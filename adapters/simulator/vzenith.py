@@ -14,18 +14,18 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from adapters.simulator._http import HttpPoster, Response
 from adapters.simulator._mqtt import MqttDouble
+from adapters.simulator._switch import Switched
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 
 _BOUNDARY = "------------------------5e1ec7ed0badcafe"
 
 
-class VzenithCamera:
+class VzenithCamera(Switched):
     """One camera. `url`: where it pushes, with any `?key=`. `headers`: sent with every push.
 
     `poll`: its heartbeat is set to "comet": it asks again as soon as it was answered and obeys the replies.
@@ -68,15 +68,6 @@ class VzenithCamera:
         self._beater = HttpPoster(url, headers or {}, timeout_s)
         self._plate_id = 0
         self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Switched on: its heartbeats begin. It can `see` without that too."""

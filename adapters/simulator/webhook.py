@@ -6,15 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Self
 
 from adapters.simulator._http import HttpPoster, HttpServer, Request, Response
+from adapters.simulator._switch import Switched
 from adapters.simulator.boom import Boom
 from adapters.simulator.faults import Faults
 
 
-class WebhookDevice:
+class WebhookDevice(Switched):
     """One device. `url`: where it posts, with any `?key=`. `headers`: sent with every post.
 
     `listens`: it also has an HTTP server of its own (`open_url`) that takes openings with `open_token`.
@@ -54,15 +53,6 @@ class WebhookDevice:
         if self._server is None:
             raise ValueError("it was not made to listen")
         return f"{self._server.url}/open"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Switched on."""

@@ -32,6 +32,7 @@ from gated.ports import (
     Push,
     PushReply,
     Secret,
+    ZoneName,
 )
 
 log = structlog.get_logger()
@@ -59,7 +60,7 @@ class Config(DeviceConfig):
     reply_wait_ms: int = Field(default=2000, ge=100, le=10_000)
     directions: dict[Literal["left", "right", "up", "down"], Direction] = Field(default_factory=dict)
     serial_data: Literal["card", "code"] | None = None
-    timezone: str = "Asia/Shanghai"
+    timezone: ZoneName = "Asia/Shanghai"
     list_capacity: int = Field(default=10_000, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
