@@ -31,6 +31,7 @@ BATCH = 50
 LOOK_EVERY_S = 2.0
 BACKOFF_S = (1.0, 60.0)
 REFUSED_RETRY_S = 300.0
+REFUSED_MOST = 20
 AWAY_S = 900.0
 """So long may the platform be away before somebody is told."""
 
@@ -70,6 +71,7 @@ class Forwarder:
         self._whom: Told | None = None
         self._changed = asyncio.Event()
         self._well_at = clock.monotonic()
+        self._refused_in_a_row = 0
         self._alerted: bool | None = None  # not known: an alert of before a restart may be open
 
     def configure(self, whom: Told | None) -> None:
@@ -130,9 +132,22 @@ class Forwarder:
                     self.sent += len(found) - len(refused)
                     self.refused += len(refused)
                     await self._store.write(partial(district.told_up_to, n=after))
-                    self._is_well()
+                    self._judge(len(found), list(refused.values()))
+                else:
+                    await platform.send([])  # raises if it was lost meanwhile
                 if len(found) < BATCH:
                     await asyncio.sleep(LOOK_EVERY_S)
+
+    def _judge(self, told: int, refused: list[str]) -> None:
+        """One that takes some is well; one that has taken none of many in a row is as good as away."""
+        if len(refused) < told:
+            self._refused_in_a_row = 0
+            self._is_well()
+            return
+        self._refused_in_a_row += told
+        if self._refused_in_a_row >= REFUSED_MOST and not self._alerted:
+            self._alarm(district_away(f"it takes none of them ({refused[-1]})"))
+            self._alerted = True
 
     def _is_well(self) -> None:
         self._well_at = self._clock.monotonic()

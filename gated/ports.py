@@ -191,6 +191,13 @@ class Heard(Protocol):
     async def heard(self) -> None: ...
 
 
+@runtime_checkable
+class DropsUnread(Protocol):
+    """A receiver that answers some pushes without reading them: they are not recorded either."""
+
+    def drops(self, path: str) -> bool: ...
+
+
 class BadPush(Exception):
     """The body of a push is not what this device sends; the message says why, without secrets."""
 

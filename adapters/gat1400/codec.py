@@ -7,21 +7,25 @@ numbers as texts and texts as numbers, and one object where a list belongs.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from gated.domain import Credential, CredentialKind, Direction
-from gated.plates import credential
+from gated.domain import Credential, CredentialKind
+from gated.plates import PROVINCES, credential
 from gated.ports import SentPassage
 
 CONTENT_TYPE = "application/VIID+JSON"
-OK, INVALID_OPERATION, BAD_CONTENT = 0, 4, 8
+OK, OTHER, BUSY, INVALID_OPERATION, BAD_CONTENT, REBOOT = 0, 1, 2, 4, 8, 9  # ConfirmStatusType
 NEVER = frozenset({5, 6, 7, 8})
 """Statuses by which a platform says that it will not take an object as it is."""
+LATER = frozenset({BUSY, REBOOT})
+"""Statuses by which it says that it may take it another time. The others may mean the one or the other."""
+_TOLD_BEFORE = re.compile(r"重复|已存在|已经存在|already exist|duplicat", re.IGNORECASE)
 _TEXTS = {
     0: "OK",
     2: "Device Busy",
@@ -36,6 +40,7 @@ _COLORS = {"1": "black", "2": "white", "5": "blue", "6": "yellow", "9": "green"}
 _BY_COLOR = {**{name: code for code, name in _COLORS.items()}, "yellow_green": "9"}
 _OTHER_COLOR = "99"
 _CLASSES = {"01": "truck", "02": "car", "51": "truck", "52": "car", "07": "motorcycle", "08": "motorcycle"}
+_SPECIAL_CLASSES = {"使": "03", "领": "04", "挂": "15", "学": "16", "警": "23", "港": "26", "澳": "27"}
 MOST_OBJECTS = 200
 _TIME = "%Y%m%d%H%M%S"
 
@@ -77,41 +82,45 @@ def number_of(content: Mapping[str, Any], name: str) -> str:
     return _text(inside.get("DeviceID")) if isinstance(inside, dict) else ""
 
 
-def objects(content: Mapping[str, Any], kind: str = "MotorVehicle") -> list[Mapping[str, Any]]:
-    """The objects of a list. Raises Malformed, also if there are too many."""
+def objects(content: Mapping[str, Any], kind: str = "MotorVehicle") -> list[object]:
+    """The objects of a list, whatever each of them is. Raises Malformed."""
     outer = content.get(f"{kind}ListObject", content)
     found = outer.get(f"{kind}Object") if isinstance(outer, dict) else None
     if isinstance(found, dict):
         found = [found]
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list):
         raise Malformed(f"there is no {kind}ListObject")
-    if len(found) > MOST_OBJECTS:
-        raise Malformed(f"more than {MOST_OBJECTS} objects at once")
     return found
 
 
-def vehicle(given: Mapping[str, Any], zone: tzinfo) -> Vehicle:
+def id_of(given: object) -> str:
+    """The MotorVehicleID of whatever was given, for its status; empty if it has none."""
+    return _clean(given.get("MotorVehicleID")) if isinstance(given, dict) else ""
+
+
+def vehicle(given: object, zone: tzinfo) -> Vehicle:
     """A MotorVehicleObject. `zone`: of its times. Raises Malformed."""
-    id_ = _text(given.get("MotorVehicleID"))
-    raw = _text(given.get("PlateNo"))
-    said = _text(given.get("PassTime")) or _text(given.get("AppearTime")) or _text(given.get("MarkTime"))
+    if not isinstance(given, dict):
+        raise Malformed("a vehicle that is no object")
+    id_, raw = id_of(given), _clean(given.get("PlateNo"))
+    said = _clean(given.get("PassTime")) or _clean(given.get("AppearTime")) or _clean(given.get("MarkTime"))
     if not id_ and not raw:
         raise Malformed("a vehicle without MotorVehicleID and PlateNo")
     details = {
         "plate_color": _COLORS.get(_text(given.get("PlateColor")), ""),
         "vehicle_class": _CLASSES.get(_text(given.get("PlateClass")).zfill(2), ""),
-        "lane_no": _text(given.get("LaneNo")),
+        "lane_no": _clean(given.get("LaneNo")),
     }
     return Vehicle(
         id=id_,
         # some give every vehicle of a camera the same id
-        key=f"{id_} {said} {raw}"[:200],
-        device=_text(given.get("TollgateID")) or _text(given.get("DeviceID")),
+        key=f"{id_} {said} {raw}",
+        device=_clean(given.get("TollgateID")) or _clean(given.get("DeviceID")),
         credential=_plate(given, raw),
-        raw=raw[:64],
+        raw=raw,
         at=_moment(said, zone),
         confidence=_share(_text(given.get("PlateReliability"))),
-        direction=_text(given.get("Direction")),
+        direction=_clean(given.get("Direction")),
         details={name: value[:64] for name, value in details.items() if value},
     )
 
@@ -141,12 +150,19 @@ def _moment(text: str, zone: tzinfo) -> datetime | None:
 
 
 def _share(text: str) -> float | None:
-    """0 to 100 as 0 to 1."""
+    """0 to 100 as 0 to 1; some give a share, with its point."""
     try:
         number = float(text)
     except ValueError:
         return None
+    if "." in text and 0 < number <= 1:
+        return number
     return number / 100 if 0 < number <= 100 else None
+
+
+def _clean(value: object) -> str:
+    """What goes on record: printable, and no longer than anything of the kind."""
+    return "".join(each for each in _text(value)[:64] if each.isprintable())
 
 
 def _text(value: object) -> str:
@@ -202,6 +218,32 @@ def verdicts(body: bytes) -> list[tuple[str, int, str]]:
     return told
 
 
+class Verdict(NamedTuple):
+    """What became of one object: a status code and the platform's words."""
+
+    code: int
+    words: str
+
+    @property
+    def taken(self) -> bool:
+        """It has it, if only from the time before."""
+        return self.code == OK or (self.code not in LATER and bool(_TOLD_BEFORE.search(self.words)))
+
+
+def judged(said: Sequence[tuple[str, int, str]], ids: Sequence[str]) -> dict[str, Verdict]:
+    """Which status is about which of the objects that were sent: by its id; in their order, if there are as
+    many and none has an id of ours; one alone about all, if it is good or says "later". Of what it does not
+    tell, nothing is known."""
+    ours = {id_: Verdict(code, words) for id_, code, words in said if id_ in ids}
+    if ours:
+        return ours
+    if len(said) == len(ids):
+        return {id_: Verdict(code, words) for id_, (_, code, words) in zip(ids, said, strict=True)}
+    if len(said) == 1 and (said[0][1] == OK or said[0][1] in LATER):
+        return dict.fromkeys(ids, Verdict(*said[0][1:]))
+    return {}
+
+
 # --- what is sent -----------------------------------------------------------------------------------------
 
 
@@ -219,7 +261,8 @@ def vehicle_id(passage: SentPassage, zone: tzinfo) -> str:
 
 
 def sent(passages: Sequence[SentPassage], zone: tzinfo) -> bytes:
-    """The MotorVehicleListObject of passages: the plate, when, where, which way. No picture, no person."""
+    """The MotorVehicleListObject of passages: the plate, when, where. No picture, no person; which way a lane
+    leads is written in the platform's own Lane object."""
     return orjson.dumps(
         {"MotorVehicleListObject": {"MotorVehicleObject": [_object(one, zone) for one in passages]}}
     )
@@ -233,10 +276,27 @@ def _object(passage: SentPassage, zone: tzinfo) -> dict[str, object]:
         "SourceID": id_[:41],
         "TollgateID": passage.lane,
         "DeviceID": passage.lane,
-        "LaneNo": 1 if passage.direction is Direction.IN else 2,
+        # the standard demands these of what is collected by itself; there is no picture
+        "StorageUrl1": "",
+        "LeftTopX": 0,
+        "LeftTopY": 0,
+        "RightBtmX": 0,
+        "RightBtmY": 0,
         "HasPlate": "1",
-        "PlateClass": "52" if len(passage.plate) == 8 else "02",  # small vehicle, of new energy or not
+        "PlateClass": _plate_class(passage.plate, passage.color),
         "PlateColor": _BY_COLOR.get(passage.color, _OTHER_COLOR),
         "PlateNo": passage.plate,
+        "VehicleColor": _OTHER_COLOR,
         "PassTime": passage.at.astimezone(zone).strftime(_TIME),
     }
+
+
+def _plate_class(plate: str, color: str) -> str:
+    """GA 24.7, as far as the plate itself tells it; 99 is another kind."""
+    if plate[:1] not in PROVINCES:
+        return "99"
+    if special := _SPECIAL_CLASSES.get(plate[-1]):
+        return special
+    if len(plate) == 8:  # of new energy: the letter of a large vehicle's stands at the end
+        return "51" if color == "yellow_green" or plate[-1].isalpha() else "52"
+    return "01" if color == "yellow" else "02"

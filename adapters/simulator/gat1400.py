@@ -138,7 +138,10 @@ class Gat1400Camera(Switched):
 
 class DistrictOffice:
     """A platform. `vehicles`: what it was told, by their ids; `registered`: who is; `refuse`: plates that it
-    never takes; `busy`: answers all lists so; `plain`: status codes as texts, and one object where it can."""
+    never takes, with the status `refusal`; `spoils`: plates for which it refuses a whole list with HTTP 400;
+    `busy`: answers all lists so; `plain`: status codes as texts, and one object where it can; `mentions`: how
+    many of a list it has and speaks of; `double`: the status of a vehicle that it has already;
+    `no_platform`: nothing is at its paths."""
 
     def __init__(self, *, login: tuple[str, str] = ("gated", "right"), faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
@@ -146,7 +149,10 @@ class DistrictOffice:
         self.registered: set[str] = set()
         self.registrations = self.keepalives = self.lists = 0
         self.refuse: set[str] = set()
-        self.busy = self.plain = False
+        self.spoils: set[str] = set()
+        self.refusal, self.double = 8, 0
+        self.mentions: int | None = None
+        self.busy = self.plain = self.no_platform = False
         self.answer: Response | None = None
         """An answer to every list instead of its own."""
         self.server = CameraServer(
@@ -169,6 +175,8 @@ class DistrictOffice:
     async def _asked(self, request: Request) -> Response | None:
         number = request.headers.get("user-identify", "")
         what = urlsplit(request.target).path.removeprefix("/district/VIID/")
+        if self.no_platform:
+            return Response(404)
         if what == "System/Register":
             self.registrations += 1
             self.registered.add(number)
@@ -186,13 +194,18 @@ class DistrictOffice:
 
     def _told(self, content: dict[str, Any]) -> Response:
         said = []
-        for vehicle in content["MotorVehicleListObject"]["MotorVehicleObject"]:
-            id_, code = vehicle["MotorVehicleID"], 2 if self.busy else 0
+        vehicles = content["MotorVehicleListObject"]["MotorVehicleObject"]
+        if self.spoils & {vehicle["PlateNo"] for vehicle in vehicles}:
+            return Response(400)
+        for vehicle in vehicles[: self.mentions]:
+            id_, code, words = vehicle["MotorVehicleID"], 2 if self.busy else 0, "said"
             if len(id_) != 48 or vehicle["PlateNo"] in self.refuse:
-                code = 8
+                code = self.refusal
+            elif id_ in self.vehicles and self.double:
+                code, words = self.double, "数据已存在"
             elif not self.busy:
                 self.vehicles[id_] = vehicle
-            said.append({"Id": id_, "StatusCode": str(code) if self.plain else code, "StatusString": "said"})
+            said.append({"Id": id_, "StatusCode": str(code) if self.plain else code, "StatusString": words})
         outer: object = said[0] if self.plain and len(said) == 1 else said
         body = {"ResponseStatusListObject": {"ResponseStatusObject": outer}}
         return Response(200, json.dumps(body).encode(), _TYPE)

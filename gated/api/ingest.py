@@ -168,10 +168,9 @@ class Ingest:
             if scope["query_string"]:
                 target += "?" + scope["query_string"].decode("latin-1")
             asked = scope["path"].removeprefix(viid.PREFIX)
-            if asked == viid.REGISTER:
+            known = asked != viid.REGISTER and self._viid.knows(proof.number, peer)
+            if not known:  # some answer the challenge wherever they meet it
                 known = self._viid.registers(proof, scope["method"], target, authorization, peer)
-            else:
-                known = self._viid.knows(proof.number, peer)
             if asked == viid.UNREGISTER:
                 self._viid.forget(proof.number, peer)
             if known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -155,6 +156,24 @@ class DistrictSettings(Section):
     lanes: dict[Id, DistrictNumber] = Field(min_length=1)
     keepalive_s: float = Field(default=45, ge=5, le=300)
     timeout_ms: Milliseconds = Field(default=10_000, ge=100, le=60_000)
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            whole = bool(parts.hostname) and parts.port != 0 and not parts.username
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("is no address: write it like https://192.0.2.9:8443")
+        return value
+
+    @model_validator(mode="after")
+    def _pinned_over_tls(self) -> DistrictSettings:
+        if self.certificate is not None and not self.url.startswith("https:"):
+            raise ValueError("has a certificate, but its url is not https")
+        return self
 
 
 class PolicySettings(Section):

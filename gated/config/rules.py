@@ -95,7 +95,7 @@ def _reference(path: Path, id_: str, what: str, known: Collection[str]) -> Itera
         )
 
 
-_ZH = {"grid": "网格", "entrance": "出入口", "device": "设备"}
+_ZH = {"grid": "网格", "entrance": "出入口", "lane": "通道", "device": "设备"}
 
 
 def _grids(grids: Mapping[int, GridConfig], known: Collection[str]) -> Iterator[Finding]:

@@ -13,7 +13,18 @@ from gated.clocks import BoxClock
 from gated.config import values_of
 from gated.devices.supervised import Site
 from gated.domain import DeviceEvent
-from gated.ports import Device, DeviceConfig, Handle, Handled, Push, PushReply, Receiver, RecordConfig, Wire
+from gated.ports import (
+    Device,
+    DeviceConfig,
+    DropsUnread,
+    Handle,
+    Handled,
+    Push,
+    PushReply,
+    Receiver,
+    RecordConfig,
+    Wire,
+)
 from gated.recording import Recorder
 from gated.recording.recorder import write
 
@@ -104,6 +115,8 @@ class _Pushed:
     async def receive(self, push: Push, handle: Handle) -> PushReply:
         self._exchanges += 1
         exchange = self._exchanges
+        if isinstance(self._receiver, DropsUnread) and self._receiver.drops(push.path):
+            return await self._receiver.receive(push, handle)
         kind = push.headers.get("content-type", "")
         self._wire("in", f"{push.method} /{push.path} {kind}".rstrip(), push.body, exchange)
         reply = await self._receiver.receive(push, handle)

@@ -105,6 +105,13 @@ async def test_one_that_names_itself_only_in_its_login(rig: Rig) -> None:
     assert await rig.post(REGISTER, login=("tollgate", SECRET), headers={}) == 200
 
 
+async def test_one_that_answers_the_challenge_wherever_it_meets_it(rig: Rig) -> None:
+    for number in range(30):
+        rig.sessions._known.clear()  # gated is begun anew
+        assert await rig.post(PLATES, login=("tollgate", SECRET)) == 200
+        assert await rig.post(ALIVE) == 200, number
+
+
 async def test_a_proof_counts_once(rig: Rig) -> None:
     async with httpx.AsyncClient(base_url=rig.url, trust_env=False) as http:
         auth = httpx.DigestAuth("tollgate", SECRET)

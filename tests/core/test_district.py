@@ -53,7 +53,7 @@ class Office:
     async def send(self, passages: Sequence[SentPassage]) -> Mapping[str, str]:
         if self.fails:
             raise self.fails.pop()
-        self.batches.append(len(passages))
+        self.batches += [len(passages)] if passages else []
         self.took += [one for one in passages if one.plate not in self.never]
         return {one.id: self.never[one.plate] for one in passages if one.plate in self.never}
 
@@ -158,6 +158,28 @@ async def test_what_the_platform_never_takes_holds_up_nothing(rig: Rig) -> None:
     await rig.passes("津A00001", "津A00002")
     await until(lambda: rig.plates == ["津A00002"])
     await until(lambda: (rig.forwarder.sent, rig.forwarder.refused) == (1, 1))
+
+
+async def test_people_are_told_if_it_takes_nothing(rig: Rig) -> None:
+    await begun(rig)
+    plates = [f"津A{number:05d}" for number in range(district.REFUSED_MOST + 1)]
+    rig.office.never = dict.fromkeys(plates[:-1], "no such device")
+    await rig.passes(*plates[:-2])
+    await until(lambda: rig.forwarder.refused == len(plates) - 2)
+    assert rig.alarm.open == {}
+    await rig.passes(plates[-2])
+    await until(lambda: rig.alarm.open != {})
+    assert "no such device" in next(iter(rig.alarm.open.values())).text.en
+    await rig.passes(plates[-1])
+    await until(lambda: rig.alarm.open == {})
+
+
+async def test_a_platform_that_is_lost_while_nothing_passes_is_noticed(rig: Rig) -> None:
+    await begun(rig)
+    assert rig.forwarder.connected
+    rig.office.fails = [DeviceUnavailable("no keepalive")]
+    rig.office.closed = DeviceUnavailable("away")
+    await until(lambda: not rig.forwarder.connected)
 
 
 @pytest.mark.parametrize(

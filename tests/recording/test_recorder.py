@@ -172,3 +172,28 @@ async def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, bro
     section["record"]["folder"] = "/proc/nowhere"
     with pytest.raises(FileNotFoundError):  # of looking for it
         await _recorded(section, tmp_path)
+
+
+async def test_what_a_receiver_drops_unread_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_SECRET", SECRET)
+    section = {
+        "id": "one", "type": "gat1400", "token": {"env": "SITE_SECRET"}, "number": "31011500001190000001",
+        "record": {"folder": str(tmp_path / "recordings")},
+    }  # fmt: skip
+    config = load_adapter("gat1400").Config.model_validate(section)
+    site, clock = Site(), BoxClock()
+    devices = Devices(load_adapter, clock)
+    devices.start(config, Around(site, site, lambda _id, _on: None), max_body=10**6, drift_limit=timedelta(1))
+    found = devices.receiver("one")
+    assert found is not None
+    receiver, handle, _ = found
+    face = json.dumps(
+        {"FaceListObject": {"FaceObject": [{"Name": "张三", "IDNumber": "120101199001011234"}]}}
+    )
+    for path in ("VIID/Faces", "VIID/SubscribeNotifications"):
+        await receiver.receive(Push("POST", path, {}, face.encode(), clock.now()), handle)
+    await devices.stop_all()
+    (file,) = (tmp_path / "recordings").iterdir()
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 1
