@@ -207,6 +207,21 @@ def _gat1400(given: Any, around: Around) -> Simulated:
     return Simulated(camera, camera.see)
 
 
+def _uhppote(given: Any, around: Around) -> Simulated:
+    from adapters.simulator.uhppote import UhppoteController
+
+    board = UhppoteController(serial=given.controller, faults=around.faults, host=given.host)
+    board.port = given.port
+    for output, boom in around.booms.items():
+        board.doors[int(output or given.doors[0])].boom = boom
+
+    def see(plate: str | None) -> None:
+        if plate is not None:
+            board.swipe(int(card_of(plate)), given.doors[0])
+
+    return Simulated(board, see)
+
+
 BUILDERS: Mapping[str, Build] = {
     "onvif": _onvif,
     "modbus": _modbus,
@@ -218,6 +233,7 @@ BUILDERS: Mapping[str, Build] = {
     "reader": _reader,
     "osdp": _osdp,
     "gat1400": _gat1400,
+    "uhppote": _uhppote,
 }
 
 

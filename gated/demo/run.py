@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -30,6 +29,7 @@ from gated.clocks import system_now
 from gated.config import SiteConfig, loads, values_of
 from gated.demo.outage import Outages
 from gated.demo.passes import PEOPLE, issue
+from gated.demo.ports import reserved
 from gated.demo.show import Delivery, Screen, Tally
 from gated.demo.spec import spec
 from gated.demo.subscriber import Subscriber
@@ -66,7 +66,7 @@ async def _demo(duration: float | None, speed: float, seed: int, *, as_json: boo
     os.environ[SECRET_ENV] = secrets.token_urlsafe(24)
     os.environ[KEY_ENV] = secrets.token_hex(16)
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, _ports(PORTS) as ports:
+    with tempfile.TemporaryDirectory(prefix="gated-demo-") as folder, reserved(PORTS) as ports:
         async with EmbeddedBroker(port=next(ports), port_311=next(ports)) as broker:
             config = _config(folder, broker, ports)
             logs.configure(config.log, values_of(config), stream=sys.stderr)
@@ -118,18 +118,6 @@ def _config(folder: str, broker: EmbeddedBroker, ports: Iterator[int]) -> SiteCo
         ports=ports,
     )
     return loads(yaml.safe_dump(content, allow_unicode=True), load_adapter, name="the demo's village")
-
-
-@contextlib.contextmanager
-def _ports(count: int) -> Iterator[Iterator[int]]:
-    """So many ports of our own until the block ends. Bound without listening, and with SO_REUSEADDR, they are
-    given to nobody who asks for any free port (another demo), and our servers can still listen at them."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("127.0.0.1", 0))
-        yield iter([one.getsockname()[1] for one in sockets])
 
 
 async def _fill(config: SiteConfig, seed: int) -> str:

@@ -188,17 +188,21 @@ def _onvif_and_board(place: _Place) -> _Made:
     return _each(lane, [board])
 
 
-def _gat1400_and_board(place: _Place) -> _Made:
-    board = _relay_board(f"relay-{place.entrance}", next(place.ports))
+def _gat1400_and_controller(place: _Place) -> _Made:
+    controller = {
+        "id": f"controller-{place.entrance}", "type": "uhppote", **_at(next(place.ports)),
+        "controller": 423187757, "doors": [1, 2],
+    }  # fmt: skip
 
     def lane(way: str, output: str) -> _Way:
         camera = {
             "id": f"cam-{place.entrance}-{way}", "type": "gat1400", **_PUSHES,
             "number": f"3101150000119000000{output}", "silent_after_s": 15,
         }  # fmt: skip
-        return _Way((camera,), _by_board(board, camera, output))
+        barrier = {"device": controller["id"], "output": str(int(output) + 1)}
+        return _Way((camera,), {"cameras": [camera["id"]], "barrier": barrier})
 
-    return _each(lane, [board])
+    return _each(lane, [controller])
 
 
 def _onvif_and_mqtt_relays(place: _Place) -> _Made:
@@ -248,7 +252,7 @@ AT: Mapping[str, Callable[[_Place], _Made]] = {
     "north": _dahua,
     "market": _onvif_and_board,
     "school": _webhook,
-    "canal": _gat1400_and_board,
+    "canal": _gat1400_and_controller,
     "station": _onvif_and_mqtt_relays,
     "temple": _readers_and_mqtt_relays,
     "factory": _osdp_and_board,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import pkgutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,16 @@ from adapters.simulator.people import card_of
 from adapters.simulator.site import SimulatedSite
 from gated.app import App
 from gated.config import SiteConfig, loads
+from gated.demo.ports import reserved
 from gated.demo.spec import sim_lanes
-from gated.demo.village import AT, ENTRANCES, KEY_ENV, SECRET_ENV, village
+from gated.demo.village import AT, ENTRANCES, KEY_ENV, PORTS, SECRET_ENV, village
 from gated.domain import CredentialKind, Holder, Outcome, Pass
 from gated.ids import new_id
 from gated.mqtt.embedded import EmbeddedBroker
 from gated.plates import credential
 from gated.store import Store, passages, passes
 from gated.wiring import load_adapter
-from tests.acceptance.daemon import free_port, until
+from tests.acceptance.daemon import until
 
 pytest.importorskip("iotcore", reason="the embedded broker comes with gated[demo]")
 pytest.importorskip("osdp", reason="the card readers come with gated[demo]")
@@ -47,12 +48,20 @@ async def broker() -> AsyncIterator[EmbeddedBroker]:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch) -> SiteConfig:
+def ports() -> Iterator[Iterator[int]]:
+    with reserved(PORTS) as found:
+        yield found
+
+
+@pytest.fixture
+def config(
+    tmp_path: Path, broker: EmbeddedBroker, ports: Iterator[int], monkeypatch: pytest.MonkeyPatch
+) -> SiteConfig:
     monkeypatch.setenv(SECRET_ENV, "secret-of-the-test")
     monkeypatch.setenv(KEY_ENV, "5ec2e70f7be8e4c1a23bd2f1e4c7a911")
     content: dict[str, Any] = village(
-        data=str(tmp_path), mqtt_port=broker.port, broker_port=broker.port_311, api_port=free_port(),
-        ports=iter(free_port, None),
+        data=str(tmp_path), mqtt_port=broker.port, broker_port=broker.port_311, api_port=next(ports),
+        ports=ports,
     )  # fmt: skip
     return loads(yaml.safe_dump(content, allow_unicode=True), load_adapter, name="the demo's village")
 
