@@ -1,7 +1,7 @@
 """What reading a vendor's message costs, beside a bare parse of the same bytes.
 
 Messages are those of the doubles: what comes over the wire for one vehicle, or one input. "Bare" is the
-library's parser alone (orjson, lxml), which knows nothing of plates, times or keys.
+library's parser alone (orjson, lxml, struct; splitting lines), which knows nothing of plates, times or keys.
 
     python -m tests.benchmarks.codecs [--seconds S]
 """
@@ -12,22 +12,33 @@ import argparse
 import asyncio
 import base64
 import json
+import struct
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 from lxml import etree
 
 from adapters._multipart import Parts
+from adapters.dahua import codec as dahua
+from adapters.gat1400 import codec as gat1400
 from adapters.hikvision import codec as hikvision
 from adapters.mqtt_relay.codec import DIALECTS
+from adapters.onvif import codec as onvif
 from adapters.simulator.hikvision import HikvisionCamera
+from adapters.uhppote import codec as uhppote
+from adapters.uhppote.meaning import Reading as Swipes
 from adapters.vzenith import codec as vzenith
+from adapters.webhook import codec as webhook
+from tests.adapters.tape import load
 from tests.benchmarks.report import emit, finish, note_if_busy, percentile, turns
 
 NOW = datetime.now(UTC)
+RECORDINGS = Path(__file__).parents[1] / "adapters" / "recordings"
 _ROUNDS = 5
 
 
@@ -66,6 +77,36 @@ def _stream(body: bytes) -> Callable[[], Any]:
     return one
 
 
+def _recorded(name: str, what: str) -> bytes:
+    """The first message of a recording that has this in it."""
+    wire = load(RECORDINGS / f"{name}-double.jsonl").wire
+    return next(each.data for each in wire if each.way == "in" and each.data and what.encode() in each.data)
+
+
+def _gat1400() -> bytes:
+    vehicle = {
+        "MotorVehicleID": "310115000011900000010220261127120005000010200001", "InfoKind": 1,
+        "SourceID": "", "DeviceID": "31011500001190000001", "HasPlate": "1", "PlateColor": "5",
+        "PlateClass": "02",
+        "PlateNo": "津A12345", "PassTime": "20261127120005", "PlateReliability": "96",
+    }  # fmt: skip
+    content = {"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}}
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _uhppote() -> bytes:
+    head = struct.pack("<BBHL", 0x17, 0xB0, 0, 423187757) + struct.pack("<LBBBBL", 7, 1, 0, 1, 1, 9764210)
+    return (head + bytes.fromhex("20261127120005") + bytes([5])).ljust(64, b"\0")
+
+
+def _entry(packet: bytes) -> Any:
+    return uhppote.event(packet, 7)
+
+
+def _bare_lines(body: bytes) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in body.decode().splitlines() if "=" in line)
+
+
 def _cases() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
     """Per vendor: our reading and the bare parse, each of one message."""
     part = asyncio.run(_hikvision())
@@ -75,7 +116,27 @@ def _cases() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
     shelly = DIALECTS["shelly"]("relay", "gated")
     status = b'{"src":"relay","method":"NotifyStatus","params":{"ts":1.8e9,"input:0":{"id":0,"state":true}}}'
     kind = "application/json"
+    snap, pull = _recorded("dahua", "TrafficCar"), _recorded("onvif", "NotificationMessage")
+    vehicles, packet = _gat1400(), _uhppote()
+    zone, dahuas, onvifs = ZoneInfo("Asia/Shanghai"), dahua.Reading(), onvif.Reader("cam")
+    swipe = Swipes("board", zone, frozenset({1}))
+    hook = b'{"id":"w-1","type":"read","kind":"plate","value":"\xe6\xb4\xa5A12345","confidence":0.96}'
     return {
+        "dahua snapManager": (
+            lambda: dahua.part(snap, "cam", NOW, dahuas), lambda: _bare_lines(snap)
+        ),
+        "onvif pull": (lambda: onvifs.read(pull, NOW), lambda: etree.fromstring(pull)),
+        "gat1400": (
+            lambda: [gat1400.vehicle(one, zone) for one in gat1400.objects(gat1400.load(vehicles))],
+            lambda: orjson.loads(vehicles),
+        ),
+        "uhppote event": (
+            lambda: swipe.event(_entry(packet), NOW, past=False),
+            lambda: struct.unpack_from("<BBHLLBBBBL", packet),
+        ),
+        "webhook": (
+            lambda: webhook.event(webhook.parse(hook), "wh", NOW), lambda: orjson.loads(hook)
+        ),
         "vzenith HTTP": (
             lambda: vzenith.parse(push, kind, "cam", NOW, reading), lambda: orjson.loads(push)
         ),
