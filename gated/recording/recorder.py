@@ -19,9 +19,11 @@ from typing import Any, Literal
 from gated import __version__
 from gated.domain import Credential, DeviceEvent, Read, type_of_event
 from gated.ports import DeviceConfig, DeviceInfo
-from gated.recording.disguise import Disguise
+from gated.recording.disguise import Disguise, without_pictures
 
 MOST_BYTES = 8 * 1024 * 1024
+MOST_OF_ONE = 256 * 1024
+"""Bytes of one message, pictures aside: a longer one would hold up everybody while it is disguised."""
 _MOST_ENTRIES = 50_000
 _PICTURES = (b"\xff\xd8\xff",)
 SECRET_ENV = "GATED_RECORDED_SECRET"  # noqa: S105 - the name that stands for every secret
@@ -47,6 +49,10 @@ class Recorder:
             entry["exchange"] = exchange
         if data.startswith(_PICTURES):
             self._add({**entry, "omitted": f"a picture of {len(data)} bytes"}, None)
+            return
+        data = without_pictures(data)
+        if len(data) > MOST_OF_ONE:
+            self._add({**entry, "omitted": f"{len(data)} bytes"}, None)
         else:
             self._add(entry, data)
 

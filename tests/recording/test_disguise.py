@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gated.recording import Disguise
+from gated.recording.disguise import without_pictures
 
 PLATE, CARD = "津A12345", "3141592653"
 KNOWN = Disguise([(PLATE, PLATE), ("津A·D8888", "津AD8888"), (CARD, CARD)], ["SN-00112233"], {"the-password"})
@@ -60,6 +61,24 @@ def test_texts(said: str, left: str) -> None:
 )  # fmt: skip
 def test_bytes(data: bytes, told: dict[str, str]) -> None:
     assert KNOWN.data(data) == told
+
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 3 + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: 774\r\n\r\n" + JPEG + b"\r\n--b--\r\n",
+         b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: 4\r\n\r\nJPEG\r\n--b--\r\n"),
+        (b"--b\r\nContent-Length: 774\r\nX: y\r\n\r\n" + JPEG + b"\r\n--b--",
+         b"--b\r\nContent-Length: 4\r\nX: y\r\n\r\nJPEG\r\n--b--"),
+        (b"--b\n\n" + JPEG + b"\n--b--", b"--b\n\nJPEG\n--b--"),
+        (b"no picture", b"no picture"),
+    ],
+)  # fmt: skip
+def test_pictures_in_forms(body: bytes, left: bytes) -> None:
+    assert without_pictures(body) == left
 
 
 @given(st.binary(max_size=300))

@@ -17,6 +17,7 @@ import pytest
 from adapters.simulator.doubles import Around as Wiring
 from adapters.simulator.doubles import simulated
 from adapters.simulator.faults import Faults
+from adapters.simulator.hikvision import HikvisionCamera
 from gated.api.ingest import hash_secret
 from gated.clocks import BoxClock
 from gated.devices import Around, Devices
@@ -24,6 +25,7 @@ from gated.domain import AlertDraft, DeviceEvent, Text
 from gated.ports import DeviceConfig, Handled, Push
 from gated.wiring import load_adapter
 from tests.acceptance.daemon import free_port, until
+from tests.adapters.rig import Ingest
 from tests.adapters.tape import load, play
 from tests.peers.mosquitto import Mosquitto, require
 
@@ -197,3 +199,31 @@ async def test_what_a_receiver_drops_unread_is_not_recorded(
     await devices.stop_all()
     (file,) = (tmp_path / "recordings").iterdir()
     assert len(file.read_text(encoding="utf-8").splitlines()) == 1
+
+
+async def test_pushes_with_pictures_play_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_SECRET", SECRET)
+    section = {
+        "id": "one", "type": "hikvision", "host": "127.0.0.1", "port": 1, "events": "push",
+        "password": {"env": "SITE_SECRET"}, "token": {"env": "SITE_SECRET"},
+        "record": {"folder": str(tmp_path / "recordings")},
+    }  # fmt: skip
+    config = load_adapter("hikvision").Config.model_validate(section)
+    site, clock = Site(), BoxClock()
+    devices = Devices(load_adapter, clock)
+    devices.start(config, Around(site, site, lambda _id, _on: None), max_body=10**6, drift_limit=timedelta(1))
+    found = devices.receiver("one")
+    assert found is not None
+    receiver, handle, _ = found
+    async with Ingest() as ingest:
+        ingest.route("one", receiver, handle)
+        async with HikvisionCamera(push_to=ingest.url("one")) as camera:
+            await camera.see(PLATES[0])
+    await devices.stop_all()
+    (file,) = (tmp_path / "recordings").iterdir()
+    assert PLATES[0] not in file.read_text(encoding="utf-8")
+    recorded, made = await play(file, tmp_path)
+    assert made == recorded
+    assert made[0]["event"] == "read"
