@@ -7,7 +7,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +19,11 @@ from adapters.simulator.doubles import simulated
 from adapters.simulator.faults import Faults
 from adapters.simulator.hikvision import HikvisionCamera
 from gated.api.ingest import hash_secret
+from gated.api.services import DeviceAuth
 from gated.clocks import BoxClock
 from gated.devices import Around, Devices
 from gated.domain import AlertDraft, DeviceEvent, Text
-from gated.ports import DeviceConfig, Handled, Push
+from gated.ports import DeviceConfig, Handle, Handled, Push, Receiver
 from gated.wiring import load_adapter
 from tests.acceptance.daemon import free_port, until
 from tests.adapters.rig import Ingest
@@ -94,6 +95,17 @@ async def _recorded(section: dict[str, Any], folder: Path) -> Path:
     return file
 
 
+def _pushing(section: dict[str, Any]) -> tuple[Devices, Receiver, Handle, DeviceAuth]:
+    """A recorded device that pushes, started; how a push of it is taken."""
+    config = load_adapter(section["type"]).Config.model_validate(section)
+    site = Site()
+    devices = Devices(load_adapter, BoxClock())
+    devices.start(config, Around(site, site, lambda _id, _on: None), max_body=10**6, drift_limit=timedelta(1))
+    found = devices.receiver("one")
+    assert found is not None
+    return devices, *found
+
+
 def _reads(site: Site) -> list[DeviceEvent]:
     return [event for event in site.events if type(event).__name__ == "Read"]
 
@@ -126,18 +138,14 @@ async def test_pushes_are_recorded_with_their_replies(
         "id": "one", "type": "vzenith", "token": {"env": "SITE_SECRET"}, "serial": "aabbccdd-11223344",
         "record": {"folder": str(tmp_path / "recordings")},
     }  # fmt: skip
-    config = load_adapter("vzenith").Config.model_validate(section)
-    site, clock = Site(), BoxClock()
-    devices = Devices(load_adapter, clock)
-    devices.start(config, Around(site, site, lambda _id, _on: None), max_body=10**6, drift_limit=timedelta(1))
-    found = devices.receiver("one")
-    assert found is not None
-    receiver, handle, auth = found
+    devices, receiver, handle, auth = _pushing(section)
     assert auth.secret_hash == hash_secret(SECRET)
     result = {"license": PLATES[0], "confidence": 90, "plateid": 7, "type": 1, "colorType": 1}
     alarm = {"serialno": "aabbccdd-11223344", "ipaddr": "10.1.2.3", "result": {"PlateResult": result}}
     body = json.dumps({"AlarmInfoPlate": alarm}, ensure_ascii=False).encode("gb18030")
-    await receiver.receive(Push("POST", "", {"content-type": "application/json"}, body, clock.now()), handle)
+    await receiver.receive(
+        Push("POST", "", {"content-type": "application/json"}, body, datetime.now(UTC)), handle
+    )
     await devices.stop_all()
     (file,) = (tmp_path / "recordings").iterdir()
     text = file.read_text(encoding="utf-8")
@@ -184,18 +192,12 @@ async def test_what_a_receiver_drops_unread_is_not_recorded(
         "id": "one", "type": "gat1400", "token": {"env": "SITE_SECRET"}, "number": "31011500001190000001",
         "record": {"folder": str(tmp_path / "recordings")},
     }  # fmt: skip
-    config = load_adapter("gat1400").Config.model_validate(section)
-    site, clock = Site(), BoxClock()
-    devices = Devices(load_adapter, clock)
-    devices.start(config, Around(site, site, lambda _id, _on: None), max_body=10**6, drift_limit=timedelta(1))
-    found = devices.receiver("one")
-    assert found is not None
-    receiver, handle, _ = found
+    devices, receiver, handle, _ = _pushing(section)
     face = json.dumps(
         {"FaceListObject": {"FaceObject": [{"Name": "张三", "IDNumber": "120101199001011234"}]}}
     )
     for path in ("VIID/Faces", "VIID/SubscribeNotifications"):
-        await receiver.receive(Push("POST", path, {}, face.encode(), clock.now()), handle)
+        await receiver.receive(Push("POST", path, {}, face.encode(), datetime.now(UTC)), handle)
     await devices.stop_all()
     (file,) = (tmp_path / "recordings").iterdir()
     assert len(file.read_text(encoding="utf-8").splitlines()) == 1
@@ -210,13 +212,7 @@ async def test_pushes_with_pictures_play_without_them(
         "password": {"env": "SITE_SECRET"}, "token": {"env": "SITE_SECRET"},
         "record": {"folder": str(tmp_path / "recordings")},
     }  # fmt: skip
-    config = load_adapter("hikvision").Config.model_validate(section)
-    site, clock = Site(), BoxClock()
-    devices = Devices(load_adapter, clock)
-    devices.start(config, Around(site, site, lambda _id, _on: None), max_body=10**6, drift_limit=timedelta(1))
-    found = devices.receiver("one")
-    assert found is not None
-    receiver, handle, _ = found
+    devices, receiver, handle, _ = _pushing(section)
     async with Ingest() as ingest:
         ingest.route("one", receiver, handle)
         async with HikvisionCamera(push_to=ingest.url("one")) as camera:
