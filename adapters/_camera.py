@@ -29,6 +29,7 @@ from gated.ports import (
 )
 
 MAX_ANSWER = 4 * 1024 * 1024
+_ENDED = httpx.ByteStream(b"")
 _CONNECTIONS = 2  # the stream of events and the command beside it: such devices have few sockets
 
 
@@ -213,6 +214,7 @@ class HttpLink:
             raise NoAnswer(_words(error, client)) from None
         finally:
             await response.aclose()
+            response.stream = _ENDED  # it refers to the response: a circle for each exchange
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -252,6 +253,8 @@ class MqttLink:
         def opened(sock: Any) -> None:
             if self._client is client:
                 self._sock = sock
+                # an acknowledgement and an opening beside it: the second would wait for the first one's ACK
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 loop.add_reader(sock, self._read, client)
                 self._tick(client)
 

@@ -10,7 +10,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import timedelta
 from functools import partial
+from itertools import cycle
 from typing import Any
+from zlib import crc32
 
 import structlog
 
@@ -27,6 +29,7 @@ _FOLLOW_S = 1.0
 _PRESENCE_EVERY_S = 10.0
 _PRESENCE_PAUSE_S = 0.2
 _STATE_EVERY_S = 0.5
+_STATE_SHARES = 5  # of the lanes, one after the other: all at once would keep passages waiting
 _LAG_EVERY_S = 0.5
 _AGAIN_S = 1.0
 _BACKLOG_EVERY_S = 5.0
@@ -106,12 +109,12 @@ class Background:
 
     async def _publish_states(self) -> None:
         """Lane states, at most two a second for each lane."""
-        while True:
-            await asyncio.sleep(_STATE_EVERY_S)
-            if self._dirty:
+        for share in cycle(range(_STATE_SHARES)):
+            await asyncio.sleep(_STATE_EVERY_S / _STATE_SHARES)
+            lanes = sorted(lane for lane in self._dirty if crc32(lane.encode()) % _STATE_SHARES == share)
+            if lanes:
                 known = {lane.settings.id for lane in self._lanes}
-                lanes = sorted(self._dirty)
-                self._dirty.clear()
+                self._dirty.difference_update(lanes)
                 messages = [lane_state_message(self._lanes.status(lane)) for lane in lanes if lane in known]
                 try:
                     await self._store.write(partial(outbox.append, messages=messages))

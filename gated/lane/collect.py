@@ -20,7 +20,7 @@ from gated.passbook import Seen
 FUTURE = timedelta(seconds=-5)
 """The age of a read that is as far ahead of our clock as it may be."""
 
-_REMEMBERED = 4096
+_REMEMBERED = 1024  # of each lane; together with the device's own numbers 200 bytes each
 _AT_ONCE = 8  # vehicles that a lane has in sight, with room
 _NEAR_EDITS = 2
 _READS_KEPT = 6

@@ -50,6 +50,8 @@ class Lanes:
         self._gone: list[Lane] = []
         """Lanes of an earlier configuration that have not ended what they began."""
         self._readers: dict[tuple[str, str | None], Lane] = {}
+        self._concerned: dict[str, list[Lane]] = {}
+        """By device: the lanes that it opens, or that it tells something of beside reads."""
         self._in_time: set[str] = set()
         """Devices whose latest read was of its moment: no alert says otherwise any more."""
         self._inputs: dict[tuple[str, str], bool] = {}
@@ -75,6 +77,10 @@ class Lanes:
         self._gone = [lane for lane in (*self._gone, *gone) if lane.busy]
         self._lanes = lanes
         self._readers = {reader: lane for lane in lanes.values() for reader in lane.settings.readers}
+        self._concerned = {}
+        for lane in lanes.values():
+            for device in lane.settings.devices:
+                self._concerned.setdefault(device, []).append(lane)
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
@@ -114,7 +120,7 @@ class Lanes:
         return handled
 
     def _position(self, event: PositionChanged) -> None:
-        for lane in self._lanes.values():
+        for lane in self._concerned.get(event.device, ()):
             control, barrier, source = lane.control, lane.settings.barrier, lane.settings.position
             if control is None or barrier is None:
                 continue
@@ -126,7 +132,7 @@ class Lanes:
         key = (event.device, event.input)
         if key in self._inputs or len(self._inputs) < _INPUTS_MOST:
             self._inputs[key] = event.active
-        for lane in self._lanes.values():
+        for lane in self._concerned.get(event.device, ()):
             presence, source, fire = lane.settings.presence, lane.settings.position, lane.settings.fire
             if presence is not None and (presence.device, presence.input) == key:
                 lane.presence(event.active is not presence.inverted)
@@ -180,14 +186,14 @@ class Lanes:
 
     def device_online(self, device: str) -> None:
         """A device is connected: lanes that it opens leave fault."""
-        for lane in self._lanes.values():
+        for lane in self._concerned.get(device, ()):
             if lane.control is not None and lane.control.settings.device == device:
                 lane.control.device_returned()
 
     def device_offline(self, device: str, why: str) -> None:
         """A device is away: what it reported is no longer known. A lane held open by its fire input stays
         so until the device says otherwise: releasing it would command a barrier during a fire."""
-        for lane in self._lanes.values():
+        for lane in self._concerned.get(device, ()):
             control, settings = lane.control, lane.settings
             if settings.presence is not None and settings.presence.device == device:
                 lane.presence(None)

@@ -45,3 +45,9 @@ class LaneSettings:
     merge_s: float = 5.0
     max_age: timedelta = timedelta(seconds=15)
     closed: bool = False
+
+    @property
+    def devices(self) -> set[str]:
+        """Those that it opens, or that tell something of it; not those that only read."""
+        parts = (self.barrier, self.position, self.presence, self.fire)
+        return {part.device for part in parts if part is not None}

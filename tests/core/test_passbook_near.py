@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
+from math import fsum
 
 import pytest
 from hypothesis import given, settings
@@ -112,7 +113,8 @@ def test_fused_as_documented_in_any_order(known: list[str], reads: list[tuple[st
     for value in known:
         weights = [0.5 if confidence is None else confidence for _, confidence in reads]
         apart = [0.0 if read == value else distance(read, value) for read, _ in reads]
-        mean = sum(w * (2.0 if d is None else d) for w, d in zip(weights, apart, strict=True)) / sum(weights)
+        far = fsum(w * (2.0 if d is None else d) for w, d in zip(weights, apart, strict=True))
+        mean = far / fsum(weights)
         if 0 < mean <= 1.5 - 1e-9:
             wanted[value] = round(mean, 3)
     for order in permutations(reads):
