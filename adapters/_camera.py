@@ -202,7 +202,7 @@ class HttpLink:
             raise ConfigError(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise NoAnswer(_words(error, client)) from None
-        except (ValueError, KeyError) as error:  # a challenge that is none
+        except (ValueError, KeyError, NotImplementedError) as error:  # a challenge that is none, or auth-int
             raise NoAnswer(f"its challenge cannot be read: {type(error).__name__}") from None
         try:
             if response.status_code == 401:

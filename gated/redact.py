@@ -25,13 +25,13 @@ _SECRET_KEY = re.compile(
 # keys whose value is a credential or a person's data as a whole, whatever it looks like
 _PERSONAL_KEY = frozenset({"plate", "plates", "credential", "credentials", "raw", "card", "code", "phone"})
 
-_WORD = r"(?:[\w.-]*(?:passw(?:or)?d|passwd|pwd|secret|token|authorization|api_?key)[\w.-]*)"
+_WORD = r"(?:[\w.-]*(?:pass_?w(?:or)?d|pwd|secret|token|authorization|api_?key)[\w.-]*)"
 _WIRE: tuple[tuple[str, str], ...] = (
     # an HTTP header, in a dump of a request
     (r"(?im)((?:authorization|^x-device-token|^cookie|^set-cookie)[ \t]*:[ \t]*)[^\r\n]+", r"\1***"),
     (r"\b(Bearer|Basic)[ ]+[A-Za-z0-9+/=._~-]{4,}", r"\1 ***"),
     # a field of a multipart form: its head, an empty line, its value
-    (rf'(?i)(name="{_WORD}"[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n)[^\r\n]*', r"\1***"),
+    (rf'(?i)(name="{_WORD}"[^\r\n]{{0,200}}\r?\n(?:[^\r\n]{{1,200}}\r?\n){{0,8}}\r?\n)[^\r\n]*', r"\1***"),
     # JSON, also inside a quoted string
     (rf'(?i)("{_WORD}"\s*:\s*")(?:[^"\\]|\\.)*', r"\1***"),
     (rf'(?i)(\\"{_WORD}\\"\s*:\s*\\")[^"\\]*', r"\1***"),

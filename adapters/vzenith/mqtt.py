@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from adapters._mqtt import Message, MqttLink
 from adapters._push import FIRST_PUSH_S, Presence
 from adapters.vzenith import codec, listing
 from adapters.vzenith.forms import Malformed
-from gated.domain import CredentialKind, DeviceEvent, OpeningOutcome
+from gated.domain import CredentialKind, DeviceEvent, Heartbeat, OpeningOutcome, Read
 from gated.ports import (
     AllowEntry,
     DeviceContext,
@@ -39,6 +40,7 @@ log = structlog.get_logger()
 
 _EVENTS_MOST = 2000
 _ANSWER_S = 2.0
+_PAUSE_S = 0.5  # so long without a message, and what the broker kept is through
 
 
 class VzenithMqttCamera:
@@ -76,6 +78,8 @@ class VzenithMqttCamera:
         self._answers: dict[str, asyncio.Future[Opened]] = {}
         self._events: asyncio.Queue[DeviceEvent | DeviceError] = asyncio.Queue(_EVENTS_MOST)
         self._pump: asyncio.Task[None] | None = None
+        self._latest = 0.0
+        self._live = False
 
     @property
     def info(self) -> DeviceInfo:
@@ -85,6 +89,7 @@ class VzenithMqttCamera:
         """Connects to the broker and waits for the camera's first message."""
         self._events = asyncio.Queue(_EVENTS_MOST)
         await self._link.__aenter__()
+        self._latest, self._live = asyncio.get_running_loop().time(), False
         try:
             self._pump = asyncio.create_task(self._listen(), name=f"mqtt {self.id}")
             await self._presence.arrive(min(self._silent_after, FIRST_PUSH_S))
@@ -178,7 +183,16 @@ class VzenithMqttCamera:
                     answer.set_exception(DeviceUnavailable(str(error)))
             await self._events.put(error)
 
+    def _kept(self) -> bool:
+        """Whether the message that came now may be one that the broker kept while we were away: those come
+        without a pause after the connection. What it says of the moment is then not of this moment."""
+        now = asyncio.get_running_loop().time()
+        since, self._latest = now - self._latest, now
+        self._live = self._live or since >= _PAUSE_S
+        return not self._live
+
     async def _take(self, message: Message) -> None:
+        kept = self._kept()
         if message.retained:  # a camera retains nothing: somebody else did
             return
         if message.topic.startswith(self._other_prefix):
@@ -205,7 +219,7 @@ class VzenithMqttCamera:
             kind = f"vzenith: {told.kind}"
             self._context.unparsed(self.id, kind, codec.sample(message.payload), told.unparsed)
         for event in told.events:
-            await self._events.put(event)
+            await self._events.put(_of_earlier(event) if kept else event)
 
     async def _leave(self) -> None:
         pump, self._pump = self._pump, None
@@ -213,3 +227,12 @@ class VzenithMqttCamera:
             pump.cancel()
             await asyncio.wait([pump])
         await self._link.__aexit__()
+
+
+def _of_earlier(event: DeviceEvent) -> DeviceEvent:
+    """An event that the broker kept: it measures no clock, and a read without a time opens nothing."""
+    if isinstance(event, Heartbeat):
+        return replace(event, device_time=None)
+    if isinstance(event, Read) and event.device_time is None:
+        return replace(event, backlog=True)
+    return event

@@ -85,6 +85,8 @@ class Recording:
             file = await asyncio.to_thread(write, self._settings.folder, self._id, now, lines)
         except OSError as error:
             log.error("recording_lost", device=self._id, why=str(error))
+        except Exception:  # a defect of ours; the device must be stopped and started all the same
+            log.exception("recording_lost", device=self._id)
         else:
             log.warning("recorded", device=self._id, file=str(file), lines=len(lines), full=recorder.full)
 

@@ -27,6 +27,7 @@ MOST_OF_ONE = 256 * 1024
 _MOST_ENTRIES = 50_000
 _PICTURES = (b"\xff\xd8\xff",)
 SECRET_ENV = "GATED_RECORDED_SECRET"  # noqa: S105 - the name that stands for every secret
+_WHICH = ("way", "exchange", "event")
 _NOT_OF_THE_DEVICE = {"record", "watch", "name"}
 
 
@@ -72,7 +73,7 @@ class Recorder:
         }  # fmt: skip
         lines = [disguise.text(json.dumps(head, ensure_ascii=False))]
         for at, entry, data in self._entries:
-            line = {"at": round(at, 3), **json.loads(disguise.text(json.dumps(entry, ensure_ascii=False)))}
+            line = {"at": round(at, 3), **_disguised(entry, disguise)}
             if data is not None:
                 line |= disguise.data(data)
             lines.append(json.dumps(line, ensure_ascii=False))
@@ -89,6 +90,15 @@ class Recorder:
         if not self.full:
             self._size += size
             self._entries.append((self._seconds() - self._began, entry, data))
+
+
+def _disguised(entry: dict[str, Any], disguise: Disguise) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(disguise.text(json.dumps(entry, ensure_ascii=False)))
+    except ValueError:  # what was masked went over the end of a string
+        known: dict[str, Any] = {key: entry[key] for key in _WHICH if key in entry}
+        return {**known, "omitted": "it could not be disguised"}
+    return found
 
 
 def told(event: DeviceEvent) -> dict[str, Any]:
