@@ -29,6 +29,7 @@ from gated.ports import (
 )
 
 MAX_ANSWER = 4 * 1024 * 1024
+_WHOLE = 6  # times the limit of one piece: for a whole answer
 _ENDED = httpx.ByteStream(b"")
 _CONNECTIONS = 2  # the stream of events and the command beside it: such devices have few sockets
 
@@ -121,11 +122,13 @@ class HttpLink:
         """One exchange, sent once. Answers of any status but 401 and 403 are returned."""
         async with self._response(method, target, body, content_type, timeout_s, headers) as response:
             chunks, size = [], 0
-            async for chunk in response.aiter_raw():
-                size += len(chunk)
-                if size > MAX_ANSWER:
-                    raise NoAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
-                chunks.append(chunk)
+            # httpx's limit is for each piece: a device that drips would hold us for days
+            async with asyncio.timeout(_WHOLE * (timeout_s or self._config.timeout_ms / 1000)):
+                async for chunk in response.aiter_raw():
+                    size += len(chunk)
+                    if size > MAX_ANSWER:
+                        raise NoAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
+                    chunks.append(chunk)
             answer = Answer(response.status_code, response.headers, b"".join(chunks))
         if self._wire is not None:
             exchange = self._begun(f"{method} {target}", body or b"")
@@ -210,7 +213,7 @@ class HttpLink:
             if response.status_code in (401, 403):  # what one may not do locks no account
                 raise DeviceRefused(_refusal(response))
             yield response
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
             raise NoAnswer(_words(error, client)) from None
         finally:
             await response.aclose()

@@ -42,6 +42,7 @@ _OTHER_COLOR = "99"
 _CLASSES = {"01": "truck", "02": "car", "51": "truck", "52": "car", "07": "motorcycle", "08": "motorcycle"}
 _SPECIAL_CLASSES = {"使": "03", "领": "04", "挂": "15", "学": "16", "警": "23", "港": "26", "澳": "27"}
 MOST_OBJECTS = 200
+MOST_ANSWERED = 2000  # each has a status of its own in the answer
 _TIME = "%Y%m%d%H%M%S"
 
 

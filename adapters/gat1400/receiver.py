@@ -92,6 +92,8 @@ class Gat1400Source(PushDevice):
         """One status for each: one that cannot be read does not take the others along, and those that are too
         many for one push are to come again."""
         self.presence.heard()
+        if len(objects) > codec.MOST_ANSWERED:
+            return self._status(_VEHICLES, codec.BUSY, status=413)
         said = []
         for given in objects[: codec.MOST_OBJECTS]:
             try:

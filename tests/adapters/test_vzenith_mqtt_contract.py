@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from adapters.simulator.faults import Faults
 from adapters.simulator.vzenith import VzenithMqttCamera
 from adapters.vzenith import Config, create
-from gated.domain import CredentialKind, OpeningOutcome, Read
+from gated.domain import CredentialKind, DeviceEvent, Heartbeat, OpeningOutcome, Read
 from gated.ports import AllowEntry, AllowList, ConfigError, Device, DeviceUnavailable
 from tests.adapters.contract import CLOCK, Bench, Contract, Session, Unparsed, context, pulse, timed
 from tests.adapters.test_vzenith_contract import VzenithBench
@@ -125,6 +125,28 @@ async def test_units_that_order_their_topics_otherwise(broker: Mosquitto) -> Non
         async with Session(bench, device):
             assert (await timed(bench, device, pulse(bench))).outcome is OpeningOutcome.ACCEPTED
         assert bench.pulses() == [700]
+
+
+async def test_what_the_broker_kept_measures_no_clock(broker: Mosquitto) -> None:
+    """A heartbeat that waited with a read would make that read one of now, and open for nobody."""
+    async with VzenithMqttBench(broker, heartbeat_s=0.1) as bench:
+        await bench.prepare()
+        device = bench.adapter(silent_after_s=5.0)
+        async with device:
+            pass
+        await asyncio.sleep(0.3)
+        await bench.emit()
+        await asyncio.sleep(0.1)
+        await bench.vanish()
+        got: list[DeviceEvent] = []
+        async with asyncio.timeout(5), device:
+            async for event in device.events():
+                got.append(event)
+                if isinstance(event, Read):
+                    break
+        assert any(isinstance(event, Heartbeat) for event in got)
+        assert [event for event in got if isinstance(event, Heartbeat) and event.device_time] == []
+        assert got[-1].device_time is not None or (isinstance(got[-1], Read) and got[-1].backlog)
 
 
 async def test_its_list_is_kept_over_mqtt(broker: Mosquitto) -> None:

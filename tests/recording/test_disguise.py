@@ -75,6 +75,9 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 3 + b"\xff\xd9"
          b"--b\r\nContent-Length: 4\r\nX: y\r\n\r\nJPEG\r\n--b--"),
         (b"--b\n\n" + JPEG + b"\n--b--", b"--b\n\nJPEG\n--b--"),
         (b"no picture", b"no picture"),
+        (b"--b\n\n" + JPEG, b"--b\n\n" + JPEG),
+        (b"--b\r\nContent-Length: 9\r\n\r\ntext\r\n--b\r\n\r\n" + JPEG + b"\r\n--b--",
+         b"--b\r\nContent-Length: 9\r\n\r\ntext\r\n--b\r\n\r\nJPEG\r\n--b--"),
     ],
 )  # fmt: skip
 def test_pictures_in_forms(body: bytes, left: bytes) -> None:

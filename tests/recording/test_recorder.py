@@ -23,7 +23,8 @@ from gated.api.services import DeviceAuth
 from gated.clocks import BoxClock
 from gated.devices import Around, Devices
 from gated.domain import AlertDraft, DeviceEvent, Text
-from gated.ports import DeviceConfig, Handle, Handled, Push, Receiver
+from gated.ports import DeviceConfig, DeviceInfo, Handle, Handled, Push, Receiver
+from gated.recording.recorder import Recorder
 from gated.wiring import load_adapter
 from tests.acceptance.daemon import free_port, until
 from tests.adapters.rig import Ingest
@@ -223,3 +224,14 @@ async def test_pushes_with_pictures_play_without_them(
     recorded, made = await play(file, tmp_path)
     assert made == recorded
     assert made[0]["event"] == "read"
+
+
+@pytest.mark.parametrize("said", ["Authorization: x", 'application/json; key="abc"'])
+def test_what_is_masked_over_the_end_of_a_string_loses_one_entry_alone(said: str) -> None:
+    config = load_adapter("webhook").Config.model_validate(
+        {"id": "cam-1", "type": "webhook", "token": {"env": "NONE"}}
+    )
+    recorder = Recorder(config, (), lambda: 0.0)
+    recorder.wire("in", said, b"{}")
+    recorder.wire("in", "POST /", b"{}")
+    assert [json.loads(line)["way"] for line in recorder.lines(DeviceInfo())[1:]] == ["in", "in"]
