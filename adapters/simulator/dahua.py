@@ -101,6 +101,7 @@ class DahuaCamera(Switched):
 
     async def see(self, plate: str, *, ago_s: float = 0, opened_itself: bool = False) -> None:
         """A vehicle at its line."""
+        await asyncio.sleep(0.002)  # its times have milliseconds; no camera sees a plate twice in one
         plate, number = self.faults.plate(plate), next(self._events)
         moment = self.now() - timedelta(seconds=ago_s)
         for _ in range(self.faults.copies()):
