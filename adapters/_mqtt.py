@@ -28,6 +28,7 @@ MAX_PAYLOAD = 4 * 1024 * 1024
 _MOST_WAITING = 2000
 _KEEPALIVE_S = 30
 _MISC_S = 2.0
+_PAUSE_S = 0.5  # so long without a message, and what the broker kept is through
 _REFUSED = {4, 5, 134, 135}  # MQTT 3.1.1: bad user or password, not authorised; MQTT 5: the same
 
 
@@ -54,11 +55,13 @@ class Broker(BaseModel):
 
 
 class Message(NamedTuple):
-    """One message. `retained`: the broker had kept it; it tells of a state, never of an event."""
+    """One message. `retained`: the broker had kept it; it tells of a state, never of an event. `kept`: it may
+    have waited at the broker while we were away, and says nothing of this moment."""
 
     topic: str
     payload: bytes
     retained: bool
+    kept: bool = False
 
 
 class MqttLink:
@@ -85,7 +88,9 @@ class MqttLink:
         self._client: paho.Client | None = None
         self._lost: str | None = None
         self._news = asyncio.Event()
-        self._waiting: deque[paho.MQTTMessage] = deque()
+        self._waiting: deque[tuple[paho.MQTTMessage, bool]] = deque()
+        self._live = not keeps
+        self._latest = 0.0
         self._acks: dict[int, asyncio.Future[None]] = {}
         self._misc: asyncio.TimerHandle | None = None
         self._sock: Any = None
@@ -94,6 +99,7 @@ class MqttLink:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._lost, self._paused = None, False
+        self._live, self._latest = not self._keeps, loop.time()
         self._waiting.clear()
         self._acks.clear()
         connected: asyncio.Future[str | None] = loop.create_future()
@@ -166,13 +172,13 @@ class MqttLink:
         not taken in before a crash comes again. Raises DeviceUnavailable when the connection is lost."""
         while True:
             while self._waiting:
-                message = self._waiting.popleft()
+                message, kept = self._waiting.popleft()
                 if self._paused and len(self._waiting) < _MOST_WAITING // 2:
                     self._resume()
-                came = Message(message.topic, bytes(message.payload), message.retain)
+                came = Message(message.topic, bytes(message.payload), message.retain, kept)
                 if self._wire is not None:
-                    kept = "retained " if came.retained else ""
-                    self._wire("in", f"MQTT {kept}{came.topic}", came.payload)
+                    before = "retained " if came.retained else ""
+                    self._wire("in", f"MQTT {before}{came.topic}", came.payload)
                 yield came
                 if self._client is not None:
                     self._client.ack(message.mid, message.qos)
@@ -295,7 +301,10 @@ class MqttLink:
         if len(message.payload) > MAX_PAYLOAD:
             client.ack(message.mid, message.qos)
             return
-        self._waiting.append(message)
+        # what was kept comes without a pause after the connection
+        now = asyncio.get_running_loop().time()
+        self._live, self._latest = self._live or now - self._latest >= _PAUSE_S, now
+        self._waiting.append((message, not self._live))
         self._news.set()
         if len(self._waiting) >= _MOST_WAITING and not self._paused and self._sock is not None:
             self._paused = True

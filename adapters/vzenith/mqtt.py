@@ -40,7 +40,6 @@ log = structlog.get_logger()
 
 _EVENTS_MOST = 2000
 _ANSWER_S = 2.0
-_PAUSE_S = 0.5  # so long without a message, and what the broker kept is through
 
 
 class VzenithMqttCamera:
@@ -78,8 +77,6 @@ class VzenithMqttCamera:
         self._answers: dict[str, asyncio.Future[Opened]] = {}
         self._events: asyncio.Queue[DeviceEvent | DeviceError] = asyncio.Queue(_EVENTS_MOST)
         self._pump: asyncio.Task[None] | None = None
-        self._latest = 0.0
-        self._live = False
 
     @property
     def info(self) -> DeviceInfo:
@@ -89,7 +86,6 @@ class VzenithMqttCamera:
         """Connects to the broker and waits for the camera's first message."""
         self._events = asyncio.Queue(_EVENTS_MOST)
         await self._link.__aenter__()
-        self._latest, self._live = asyncio.get_running_loop().time(), False
         try:
             self._pump = asyncio.create_task(self._listen(), name=f"mqtt {self.id}")
             await self._presence.arrive(min(self._silent_after, FIRST_PUSH_S))
@@ -183,16 +179,7 @@ class VzenithMqttCamera:
                     answer.set_exception(DeviceUnavailable(str(error)))
             await self._events.put(error)
 
-    def _kept(self) -> bool:
-        """Whether the message that came now may be one that the broker kept while we were away: those come
-        without a pause after the connection. What it says of the moment is then not of this moment."""
-        now = asyncio.get_running_loop().time()
-        since, self._latest = now - self._latest, now
-        self._live = self._live or since >= _PAUSE_S
-        return not self._live
-
     async def _take(self, message: Message) -> None:
-        kept = self._kept()
         if message.retained:  # a camera retains nothing: somebody else did
             return
         if message.topic.startswith(self._other_prefix):
@@ -219,7 +206,7 @@ class VzenithMqttCamera:
             kind = f"vzenith: {told.kind}"
             self._context.unparsed(self.id, kind, codec.sample(message.payload), told.unparsed)
         for event in told.events:
-            await self._events.put(_of_earlier(event) if kept else event)
+            await self._events.put(_of_earlier(event) if message.kept else event)
 
     async def _leave(self) -> None:
         pump, self._pump = self._pump, None
